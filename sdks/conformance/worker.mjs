@@ -91,6 +91,19 @@ async function shared(ctx) {
   return [before?.value ?? null, found.value, stale, written.outcome, done.succeeded, done.results[0].outcome];
 }
 
+async function asked(ctx) {
+  const address = z.object({ city: z.string() });
+  await ctx.expose("stage", { n: 1 });
+  await ctx.setLabels({ stage: "asked" });
+  const move = await ctx.waitUpdate("move", address);
+  await ctx.run("between", () => effect(ctx, "between"));
+  await move.answer({ moved: move.input.city });
+  await ctx.expose("stage", { n: 2 });
+  const late = await ctx.waitUpdate("move", address);
+  await late.reject("too late");
+  return [move.input.city, late.input.city];
+}
+
 async function address(ctx) {
   return (await ctx.waitSignal("go", z.object({ city: z.string() }))).city;
 }
@@ -228,6 +241,7 @@ const conform = agent("conform", { version: process.env.CONFORM_VERSION ?? "1.0.
   .capability("conform.question", {}, question)
   .capability("conform.shared", {}, shared)
   .capability("conform.address", {}, address)
+  .capability("conform.asked", {}, asked)
   .capability("conform.titled", {}, titled)
   .capability("conform.approve", {}, (ctx) => decided(ctx.waitApproval("ship it?", { version: 3 })))
   .capability("conform.diverge", {}, async (ctx) => {

@@ -253,7 +253,7 @@ async def question(ctx: TaskContext, input: Any) -> dict[str, Any]:
 
 
 class Address(BaseModel):
-    """The payload of a signal."""
+    """The payload of a signal, and the input of an update."""
 
     city: str
 
@@ -262,6 +262,20 @@ class Address(BaseModel):
 async def address(ctx: TaskContext, input: Any) -> str:
     """Waits for a signal with a type."""
     return (await ctx.wait_signal("go", result_type=Address)).city
+
+
+@agent.capability("conform.asked")
+async def asked(ctx: TaskContext, input: Any) -> list[str]:
+    """Exposes values, answers an update and rejects another."""
+    await ctx.expose("stage", {"n": 1})
+    await ctx.set_labels({"stage": "asked"})
+    move = await ctx.wait_update("move", result_type=Address)
+    await ctx.run("between", effect, ctx, "between")
+    await move.answer({"moved": move.input.city})
+    await ctx.expose("stage", {"n": 2})
+    late = await ctx.wait_update("move", result_type=Address)
+    await late.reject("too late")
+    return [move.input.city, late.input.city]
 
 
 @agent.capability("conform.titled")

@@ -6,9 +6,11 @@
 pub(crate) mod state;
 
 mod ballots;
+mod beside;
 mod schedules;
 
 pub(crate) use ballots::{ballot, ballot_status, ballot_summary};
+pub(crate) use beside::{exposed, update};
 pub(crate) use schedules::{overlap, schedule, schedule_request, triggered};
 
 use consort_api::{
@@ -167,6 +169,11 @@ pub(crate) fn step(step: view::StepView) -> inside::Step {
     }
 }
 
+pub(crate) fn failed_step(failed: view::FailedStep) -> api::failed::FailedStep {
+    let view::FailedStep { run, workflow, capability, agent, step: at } = failed;
+    api::failed::FailedStep { run, workflow, capability, agent, step: step(at) }
+}
+
 /// The word of an effect class.
 fn effect_word(effect: EffectClass) -> &'static str {
     match effect {
@@ -205,6 +212,17 @@ pub(crate) fn task_entry(view: view::EntryView) -> steps::JournalEntry {
         JournalRequest::State { transaction } => {
             steps::JournalEntry { input: Some(transaction.into()), ..plain(JournalKind::State) }
         }
+        JournalRequest::Expose { name, value } => {
+            steps::JournalEntry { name: Some(name), value: Some(value.into()), ..plain(JournalKind::Expose) }
+        }
+        JournalRequest::Labels { labels } => steps::JournalEntry { labels, ..plain(JournalKind::Labels) },
+        JournalRequest::Update { name, .. } => steps::JournalEntry { name: Some(name), ..plain(JournalKind::Update) },
+        JournalRequest::Answer { update, value, rejection } => steps::JournalEntry {
+            update: Some(update),
+            value: value.map(Into::into),
+            rejection,
+            ..plain(JournalKind::Answer)
+        },
     };
     let (output, error) = (entry.output.map(Into::into), entry.error.map(ErrorDetail::from));
     steps::JournalEntry { title: entry.title, after: entry.after, output, error, ..told }
@@ -235,6 +253,9 @@ pub(crate) fn entry(entry: view::JournalView) -> HistoryEntry {
         }
         HistoryEvent::SignalReceived { name, payload } => {
             HistoryEntry { name: Some(name), payload: Some(payload.into()), ..plain(EventKind::SignalReceived) }
+        }
+        HistoryEvent::UpdateReceived { name, .. } => {
+            HistoryEntry { name: Some(name), ..plain(EventKind::UpdateReceived) }
         }
         HistoryEvent::RunPaused => plain(EventKind::RunPaused),
         HistoryEvent::RunResumed => plain(EventKind::RunResumed),
@@ -551,6 +572,7 @@ pub(crate) fn bulk_request(request: bulk::BulkRequest) -> engine::BulkRequest {
         workflow: filter.workflow,
         labels: filter.labels,
         children: filter.children,
+        ..view::RunFilter::default()
     };
     engine::BulkRequest { filter, action, reason, limit, cursor, dry_run }
 }

@@ -413,6 +413,8 @@ pub enum EventKind {
     Decided,
     /// A signal arrived.
     SignalReceived,
+    /// An update arrived.
+    UpdateReceived,
     /// The assignment of tasks was paused.
     RunPaused,
     /// Tasks are assigned again.

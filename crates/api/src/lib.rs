@@ -15,12 +15,14 @@
 pub mod agents;
 pub mod backup;
 pub mod ballots;
+pub mod beside;
 pub mod bulk;
 #[cfg(feature = "client")]
 pub mod client;
 mod document;
 mod entry;
 pub mod events;
+pub mod failed;
 pub mod inbox;
 pub mod inside;
 pub mod locks;

@@ -4,7 +4,7 @@
 //! Invariant: what [`encode`] writes, [`decode`] reads as the same value; a parameter that is not declared, comes twice
 //! or has another form is refused with its name.
 
-use consort_types::{Code, Error, Position, Result, RunId, Span, StepInstanceId, registry::LimitScope};
+use consort_types::{Code, Error, Position, Result, RunId, Span, StepInstanceId, Time, registry::LimitScope};
 use schemars::Schema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -27,7 +27,7 @@ pub enum Place {
 pub enum Form {
     /// Any text, or one of a format.
     Text {
-        /// `run-id`, `task-id`, `duration`, `position` or `quota-scope`, where it is one of those.
+        /// `run-id`, `task-id`, `date-time`, `duration`, `position` or `quota-scope`, where it is one of those.
         format: Option<String>,
     },
     /// A whole number from 1.
@@ -111,6 +111,7 @@ fn check_format(format: Option<&str>, text: &str) -> Result<()> {
     match format {
         Some("run-id") => text.parse::<RunId>().map(drop),
         Some("task-id") => text.parse::<StepInstanceId>().map(drop),
+        Some("date-time") => Time::parse_rfc3339(text).map(drop),
         Some("duration") => text.parse::<Span>().map(drop),
         Some("position") => text.parse::<Position>().map(drop),
         Some("quota-scope") => text.parse::<LimitScope>().map(drop),

@@ -272,6 +272,21 @@ pub struct ListRunsParams {
     /// Whether runs that a run started are listed too.
     #[serde(default, skip_serializing_if = "is_default")]
     pub children: bool,
+    /// Only runs that were started at this instant or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Instant>")]
+    pub since: Option<Time>,
+    /// Only runs that were started before this instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Instant>")]
+    pub until: Option<Time>,
+    /// Only runs with this error code, such as `C0304`: that of their own error, or of a step that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Only runs with this text, in small letters or large, in their input, output, error or labels. Documents of more
+    /// than 256 KiB are not looked through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
     /// Where the page begins: the `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
@@ -292,7 +307,7 @@ impl Operation for ListRuns {
         id: "listRuns",
         group: "runs",
         path: "/v1/runs",
-        doc: "Lists runs, newest first.",
+        doc: "Lists runs, newest first. A page looks at a bounded number of them, so a search may give an empty one that has a next.",
         words: &["runs list"],
         answers: &[(200, "A page.")],
         errors: &[Code::BadCursor],

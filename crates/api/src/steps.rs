@@ -3,6 +3,8 @@
 //! For: looking at a step with its data. Not for: the run as a whole (see `inside`).
 //! Invariant: a document is given only through a run of the caller's namespace.
 
+use std::collections::BTreeMap;
+
 use consort_types::{Code, RunId, Span, StepInstanceId, limits};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -118,6 +120,14 @@ pub enum JournalKind {
     Forget,
     /// Keys of shared state that were read and written together.
     State,
+    /// A value that anyone may read.
+    Expose,
+    /// Labels of the run.
+    Labels,
+    /// A wait for an update.
+    Update,
+    /// What the sender of an update is answered.
+    Answer,
     /// Something that this version does not know.
     #[schemars(skip)]
     #[serde(untagged)]
@@ -135,6 +145,10 @@ impl JournalKind {
             Self::Approval => "approval",
             Self::Forget => "forget",
             Self::State => "state",
+            Self::Expose => "expose",
+            Self::Labels => "labels",
+            Self::Update => "update",
+            Self::Answer => "answer",
             Self::Other(word) => word,
         }
     }
@@ -151,7 +165,7 @@ pub struct JournalEntry {
     /// What its author calls it, to tell equal requests apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// Of `run` and `signal`: the name.
+    /// Of `run`, `signal`, `expose` and `update`: the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Of `call`: the capability.
@@ -170,6 +184,18 @@ pub struct JournalEntry {
     /// Of `approval`: what it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Document>,
+    /// Of `expose`: the value. Of `answer`: what came of the update; without it, the update is rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Document>,
+    /// Of `labels`: the labels with their values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Of `answer`: the entry before it that has the update.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<u32>,
+    /// Of `answer`: why the update is rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejection: Option<String>,
     /// Of `forget`: the entries before it that it closed; they are never answered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<u32>,
@@ -197,6 +223,10 @@ impl JournalEntry {
             span: None,
             prompt: None,
             detail: None,
+            value: None,
+            labels: BTreeMap::new(),
+            update: None,
+            rejection: None,
             entries: Vec::new(),
             after: Vec::new(),
             output: None,

@@ -6,9 +6,9 @@
 use std::{fmt::Write as _, sync::LazyLock};
 
 use crate::{
-    Accepts, Entry, Param, Place, agents as a, backup, ballots, bulk as b, events as e, inbox as i, inside as n,
-    locks as l, namespaces, operate as o, queues as q, runs as r, schedules as d, server as s, spaces, state,
-    steps as p, subscriptions as u, triggers as g, watch as t, workflows as w,
+    Accepts, Entry, Param, Place, agents as a, backup, ballots, beside as v, bulk as b, events as e, failed as f,
+    inbox as i, inside as n, locks as l, namespaces, operate as o, queues as q, runs as r, schedules as d, server as s,
+    spaces, state, steps as p, subscriptions as u, triggers as g, watch as t, workflows as w,
 };
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
@@ -26,6 +26,7 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<w::WorkflowSchema>(),
         Entry::of::<r::StartRun>(),
         Entry::of::<r::ListRuns>(),
+        Entry::of::<f::ListFailedSteps>(),
         Entry::of::<b::BulkRuns>(),
         Entry::of::<r::ShowRun>(),
         Entry::of::<o::DeleteRun>(),
@@ -46,6 +47,10 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<o::PauseRun>(),
         Entry::of::<o::ResumeRun>(),
         Entry::of::<o::SignalRun>(),
+        Entry::of::<v::QueryRun>(),
+        Entry::of::<v::QueryValue>(),
+        Entry::of::<v::UpdateRun>(),
+        Entry::of::<v::ShowUpdate>(),
         Entry::of::<o::RetryRun>(),
         Entry::of::<o::ForkRun>(),
         Entry::of::<s::ShowRetention>(),

@@ -106,7 +106,7 @@ impl Stage {
 
 fn start_worker(sdk: Sdk, server: &Server, folder: &Path) -> Outcome<Worker> {
     let setting =
-        Setting { server: server.host.clone(), ledger: String::new(), credit: CREDIT, variant: String::new() };
+        Setting { server: server.host.clone(), ledger: String::new(), credit: CREDIT, variant: String::new(), version: String::new() };
     Ok(sdk.start(&setting, &worker_log(folder))?)
 }
 

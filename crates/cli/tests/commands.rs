@@ -110,9 +110,29 @@ fn a_failed_run_says_why() {
     let document: serde_json::Value = serde_json::from_str(&again.out).unwrap();
     assert_eq!((again.code, &document["status"]), (1, &"failed".into()));
     assert_eq!(folder.run(&["runs", "output", "last"]).code, 5);
+    runs_and_steps_are_found_by_what_went_wrong(&folder, document["error"]["code"].as_str().unwrap());
     let retried = folder.ok(&["runs", "retry", "last"]);
     assert_eq!(retried.trim().len(), 26);
     assert_eq!(folder.run(&["runs", "watch", "last"]).code, 1);
+}
+
+/// Two runs have failed.
+fn runs_and_steps_are_found_by_what_went_wrong(folder: &Folder, code: &str) {
+    let list = |more: &[&str]| folder.json(&[&["runs", "list"], more].concat());
+    assert_eq!(list(&["--code", code, "--since", "1h"]).len(), 2);
+    assert_eq!(list(&["--code", "C0307"]).len() + list(&["--until", "2026-01-01T00:00:00Z"]).len(), 0);
+    assert_eq!(list(&["--text", "no such text"]).len(), 0);
+    let steps = list(&["--failed-steps", "--code", code, "--capability", "sleep"]);
+    assert_eq!((steps.len(), &steps[0]["step"]["path"], &steps[0]["workflow"]), (2, &"a".into(), &"fail".into()));
+    let table = folder.ok(&["runs", "list", "--failed-steps"]);
+    assert!(table.starts_with("RUN ") && table.contains("CAPABILITY") && table.contains(code), "{table}");
+    // A page names the place behind it.
+    let first = folder.run(&["runs", "list", "--failed-steps", "--limit", "1", "--json"]);
+    let cursor = first.err.split('`').find_map(|part| part.strip_prefix("--cursor ")).unwrap();
+    assert_eq!(list(&["--failed-steps", "--cursor", cursor]), steps[1..]);
+    for wrong in [&["--code", "304"][..], &["--since", "soon"], &["--cursor", "x"], &["--capability", "sleep"]] {
+        assert_eq!(folder.run(&[&["runs", "list"], wrong].concat()).code, 2, "{wrong:?}");
+    }
 }
 
 #[test]

@@ -33,7 +33,10 @@ fn shop() -> Shop {
     folder.write("order.yaml", ORDER);
     let server = Server::start(binary(), &folder.path(), ["--log", "info"]).unwrap();
     let runtime = Runtime::new().unwrap();
-    let agent = Agent::new("shop").version("1.2.0").capability(Capability::from_fn("shop.order", order));
+    let agent = Agent::new("shop")
+        .version("1.2.0")
+        .capability(Capability::from_fn("shop.order", order))
+        .capability(Capability::from_fn("shop.discount", discount));
     let remote = Remote::new(format!("http://{}", server.grpc_address()));
     runtime.spawn(Worker::new(remote).agent(agent).run(std::future::pending()));
     Shop { folder, _server: server, _worker: runtime }
@@ -95,6 +98,63 @@ fn a_retry_keeps_what_was_done_up_to_the_failure_or_the_entry_that_is_named() {
     let ended = folder.json(&["runs", "show", &from_wait, "it"]).remove(0);
     assert_eq!(ended["step"]["output"], json!({ "price": 7, "word": "good" }));
     assert_eq!(folder.run(&["runs", "retry", &run, "--from-entry", "1"]).code, 2, "an entry is one of a step");
+}
+
+/// Code that says how far it is, and takes one discount.
+async fn discount(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
+    ctx.set_labels([("stage", "open")]).await?;
+    loop {
+        ctx.expose("price", &100).await?;
+        let update = ctx.wait_update_typed::<u32>("discount").await?;
+        if update.input > 20 {
+            update.reject("at most 20").await?;
+            continue;
+        }
+        update.answer(&(100 - update.input)).await?;
+        ctx.expose("price", &(100 - update.input)).await?;
+        return Ok(Value::Null);
+    }
+}
+
+#[test]
+fn running_code_is_asked_for_values_and_answers_updates() {
+    let shop = shop();
+    let folder = &shop.folder;
+    folder.write("sale.yaml", "workflow: sale\nsteps:\n  it: { capability: shop.discount }\n");
+    let run = folder.ok(&["run", "sale.yaml", "--detach"]).trim().to_owned();
+    wait_until("the code waits", || {
+        folder.run(&["runs", "show", &run]).out.contains("update `discount`").then_some(())
+    });
+    assert_eq!(folder.ok(&["runs", "query", &run, "price"]), "100\n");
+    let table = folder.ok(&["runs", "query", &run]);
+    assert!(table.starts_with("NAME ") && table.contains("price") && table.contains("100"), "{table}");
+    assert_eq!(folder.json(&["runs", "query", &run])[0]["step"], "it");
+    assert_eq!(folder.json(&["runs", "list", "--label", "stage=open"])[0]["run"], json!(run));
+    let missing = folder.run(&["runs", "query", &run, "prize"]);
+    assert!(missing.code == 3 && missing.err.contains("`price`"), "{}", missing.err);
+    // What does not fit, or is rejected, is no success; what nothing waits for is kept and warned of.
+    assert_eq!(folder.run(&["runs", "update", &run, "discount", "much"]).code, 2);
+    let rejected = folder.run(&["runs", "update", &run, "discount", "30"]);
+    assert!(
+        rejected.code == 1 && rejected.err.contains("C0211") && rejected.err.contains("at most 20"),
+        "{}",
+        rejected.err
+    );
+    let kept = folder.run(&["runs", "update", &run, "discuont", "--wait", "0s", "--id", "k"]);
+    assert!(kept.code == 4 && kept.err.contains("`discount`") && kept.err.contains("--id k"), "{}", kept.err);
+    for _ in 0..2 {
+        assert_eq!(folder.ok(&["runs", "update", &run, "discount", "10", "--id", "d1"]), "90\n");
+        folder.wait_for("sale", "completed");
+    }
+    assert_eq!(folder.ok(&["runs", "query", &run, "price"]), "90\n");
+    let left = folder.run(&["runs", "update", &run, "discuont", "--id", "k", "--json"]);
+    let left: Value = serde_json::from_str(&left.out).unwrap();
+    assert_eq!((&left["state"], &left["error"]["code"]), (&json!("unanswered"), &json!("C0210")));
+    assert!(folder.ok(&["runs", "show", &run, "--history"]).contains("update `discount` received"));
+    let journal = folder.ok(&["runs", "journal", &run, "it"]);
+    for part in ["labels stage=open → null", "expose price 100 → null", "answer 2 rejected: at most 20 → null"] {
+        assert!(journal.contains(part), "{part}\n{journal}");
+    }
 }
 
 #[test]

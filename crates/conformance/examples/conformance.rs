@@ -185,6 +185,18 @@ async fn address(ctx: TaskContext, _: Value) -> Result<String, TaskError> {
     Ok(ctx.wait_signal_typed::<Address>("go").await?.city)
 }
 
+async fn asked(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
+    ctx.expose("stage", &json!({ "n": 1 })).await?;
+    ctx.set_labels([("stage", "asked")]).await?;
+    let first = ctx.wait_update_typed::<Address>("move").await?;
+    once(&ctx, "between", "between").await?;
+    first.answer(&json!({ "moved": first.input.city })).await?;
+    ctx.expose("stage", &json!({ "n": 2 })).await?;
+    let late = ctx.wait_update_typed::<Address>("move").await?;
+    late.reject("too late").await?;
+    Ok(json!([first.input.city, late.input.city]))
+}
+
 async fn titled(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
     let title = if is_two() { "inn" } else { "hotel" };
     let echoed = ctx.titled(title).call("conform.echo", &"booked").await?;
@@ -379,6 +391,7 @@ fn agent() -> Agent {
         .capability(Capability::from_fn("conform.question", question))
         .capability(Capability::from_fn("conform.shared", shared))
         .capability(Capability::from_fn("conform.address", address))
+        .capability(Capability::from_fn("conform.asked", asked))
         .capability(Capability::from_fn("conform.titled", titled))
         .capability(Capability::from_fn("conform.approve", version))
         .capability(Capability::from_fn("conform.detail", detail))

@@ -154,13 +154,11 @@ impl Trial {
         })?;
         self.seen.kills += 1;
         let one = self.chance.below(self.up.len() + 1);
-        match self.up.get(one) {
-            Some((variant, version)) => self.stage.deploy(variant, version),
-            None => {
-                self.stage.kill_server();
-                self.stage.start_server()
-            }
+        if let Some((variant, version)) = self.up.get(one) {
+            return self.stage.deploy(variant, version);
         }
+        self.stage.kill_server();
+        self.stage.start_server()
     }
 
     fn await_all(&mut self, runs: &[String], state: &str) -> Result<(), String> {

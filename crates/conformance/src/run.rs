@@ -114,6 +114,35 @@ impl<'a> Scene<'a> {
             Happening::StartServer => self.stage.start_server(),
             Happening::Watch => self.watch(),
             Happening::AwaitLive(count) => self.until(|scene| Ok(scene.live.lock().len() >= *count)),
+            asked => self.ask(asked, &run),
+        }
+    }
+
+    /// What code exposes and answers.
+    fn ask(&mut self, asked: &Happening, run: &str) -> Result<(), String> {
+        match asked {
+            Happening::SendUpdate(name, id, input) => {
+                self.stage.ask_under(Some(id), "POST", &format!("{run}/updates/{name}"), Some(input)).map(drop)
+            }
+            Happening::RefusedUpdate(name, code, input) => {
+                let refusal = self.stage.ask("POST", &format!("{run}/updates/{name}"), Some(input)).err();
+                let told = refusal.unwrap_or_default();
+                if told.contains(code) { Ok(()) } else { Err(format!("it was not refused with {code}: `{told}`")) }
+            }
+            Happening::AwaitUpdate(id, state, answer) => {
+                let found = self.stage.ask("GET", &format!("{run}/sent-updates/{id}?wait=30s"), None)?;
+                let same = found["state"] == state.as_str() && found["value"] == *answer;
+                if same { Ok(()) } else { Err(format!("the update is {found}")) }
+            }
+            Happening::AwaitValue(name, value) => self.until(|scene| {
+                let values = scene.stage.ask("GET", &format!("{run}/values"), None)?;
+                let has = |found: &Value| found["name"] == name.as_str() && found["value"] == *value;
+                Ok(values["items"].as_array().is_some_and(|items| items.iter().any(has)))
+            }),
+            Happening::AwaitLabel(label, value) => {
+                self.until(|scene| Ok(scene.stage.ask("GET", run, None)?["labels"][label] == value.as_str()))
+            }
+            other => Err(format!("{other:?} asks nothing")),
         }
     }
 

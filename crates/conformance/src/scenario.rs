@@ -88,6 +88,16 @@ pub enum Happening {
     AwaitTitle(String),
     /// A signal is sent.
     Signal(String, Value),
+    /// An update of this name and id is sent.
+    SendUpdate(String, String, Value),
+    /// An update is refused, with this code.
+    RefusedUpdate(String, String, Value),
+    /// The update of this id is in a state, and was answered this.
+    AwaitUpdate(String, String, Value),
+    /// The code exposes this value.
+    AwaitValue(String, Value),
+    /// The run has this label.
+    AwaitLabel(String, String),
     /// The approval in the inbox is decided.
     Approve(bool),
     /// The unknown outcome in the inbox was this.
@@ -172,6 +182,17 @@ fn happening(line: &str) -> Result<Happening, String> {
             let (code, payload) = second.split_once(' ').ok_or(format!("`{line}` has no payload"))?;
             Happening::RefusedSignal(first.into(), code.into(), json(payload)?)
         }
+        "send-update" | "refused-update" | "await-update" => {
+            let (second, document) = second.split_once(' ').ok_or(format!("`{line}` has no document"))?;
+            let parts = (first.to_owned(), second.to_owned(), json(document)?);
+            match verb {
+                "send-update" => Happening::SendUpdate(parts.0, parts.1, parts.2),
+                "refused-update" => Happening::RefusedUpdate(parts.0, parts.1, parts.2),
+                _ => Happening::AwaitUpdate(parts.0, parts.1, parts.2),
+            }
+        }
+        "await-value" => Happening::AwaitValue(first.into(), json(second)?),
+        "await-label" => Happening::AwaitLabel(first.into(), second.into()),
         "await-title" => Happening::AwaitTitle(first.into()),
         "signal" => Happening::Signal(first.into(), json(second)?),
         "approve" => Happening::Approve(first == "yes"),

@@ -179,7 +179,23 @@ impl Stage {
     ///
     /// # Errors Where the server has ended, or refuses.
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
-        let answer = self.client.request(method, path, body).map_err(|error| format!("{path}: {error}"))?;
+        self.ask_under(None, method, path, body)
+    }
+
+    /// The same under an idempotency key.
+    ///
+    /// # Errors
+    /// Where the server has ended, or refuses.
+    pub fn ask_under(
+        &self,
+        key: Option<&str>,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, String> {
+        let client = self.client.clone();
+        let client = if let Some(key) = key { client.header("idempotency-key", key) } else { client };
+        let answer = client.request(method, path, body).map_err(|error| format!("{path}: {error}"))?;
         if !(200..300).contains(&answer.status) {
             return Err(format!("{path}: {}: {}", answer.status, answer.text()));
         }

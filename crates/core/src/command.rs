@@ -43,7 +43,7 @@ pub use crate::{
     },
     run::{
         approval::Approve, cancel::CancelRun, delete::DeleteRun, fork::ForkRun, keep_journal::KeptJournal,
-        pause::PauseRun, signal::SignalRun, start::StartRun, tick::Tick,
+        pause::PauseRun, signal::SignalRun, start::StartRun, tick::Tick, update::UpdateRun,
     },
     schedule::{
         by_hand::{BackfillSchedule, TriggerSchedule},
@@ -244,6 +244,9 @@ pub enum Command {
     /// Record that a webhook cannot be used, or can be used again.
     #[n(81)]
     ReportPush(#[n(0)] ReportPush),
+    /// Send an update to a run.
+    #[n(87)]
+    UpdateRun(#[n(0)] UpdateRun),
     /// Make a schedule, or change one.
     #[n(66)]
     SetSchedule(#[n(0)] SetSchedule),
@@ -357,6 +360,7 @@ impl Command {
             Self::CancelRun(command) => command.check(),
             Self::PauseRun(command) => command.check(),
             Self::SignalRun(command) => command.check(),
+            Self::UpdateRun(command) => command.check(),
             Self::Approve(command) => command.check(),
             Self::ResolveUnknown(command) => command.check(),
             Self::ForkRun(command) => command.check(),
@@ -437,6 +441,7 @@ impl Command {
             Self::CancelRun(command) => command.apply(ctx),
             Self::PauseRun(command) => command.apply(ctx),
             Self::SignalRun(command) => command.apply(ctx),
+            Self::UpdateRun(command) => command.apply(ctx),
             Self::Approve(command) => command.apply(ctx),
             Self::ResolveUnknown(command) => command.apply(ctx),
             Self::DeleteRun(command) => command.apply(ctx),

@@ -48,6 +48,7 @@ pub mod rows {
         refusal::Refusal,
         registry::rows::{Agent, AgentState, DefinitionUse, WorkflowRevision},
         run::rows::{
+            beside::{Beside, BesideCounts, ExposedValue, SentUpdate, UpdateOutcome},
             history::{HistoryEntry, HistoryEvent},
             run::{Cancelling, Delivers, IdempotencyRecord, Later, Origin, Run, RunStatus},
             signal::{Signal, Waiter},
@@ -75,7 +76,10 @@ pub mod keys {
         coordination::keys::{ChangeKey, MemberKey, PlaceKey, PlaceKind},
         key::NamedKey,
         registry::keys::{AgentKey, DefinitionKey},
-        run::keys::{HistoryKey, LaterKey, LaterRank, ListKey, OfRun, ScopeKey, SignalKey, TimerKey, TimerKind},
+        run::keys::{
+            BesideKey, BesideKind, HistoryKey, LaterKey, LaterRank, ListKey, OfRun, ScopeKey, SignalKey, TimerKey,
+            TimerKind,
+        },
         space::keys::{SpaceEventKey, StateKey, VersionKey},
         task::keys::{DivergedKey, EntryKey, InboxKey},
     };
@@ -105,10 +109,13 @@ pub mod view {
             rows::run::RunStatus,
             views::{
                 admission::{StartPin, accept_input},
+                beside::{BesideViews, ExposedView, UpdateState, UpdateView},
                 compare::{Comparison, Difference, compare},
+                filter::RunFilter,
                 history::{JournalCursor, JournalView},
-                listing::{RunFilter, RunSummary, RunView},
+                listing::{RunSummary, RunView},
                 replay::{Replay, ReplayedStep, replay},
+                search::{FailedStep, FailedSteps},
                 signals::SignalWaits,
                 steps::StepView,
                 tree::{Counts, StepNode, Wait},

@@ -48,9 +48,10 @@ pub use consort_dispatch::WorkerInstanceId as InstanceId;
 pub use freeze::{Archive, Backup, Frozen, first_record, time_of};
 pub use handle::{
     AgentWatch, BallotWatch, Ballots, BulkAction, BulkItem, BulkRequest, BulkResult, Coordination, Decision, Deployed,
-    EventBus, EventWatch, FetchRequest, ForkRequest, Handle, LockEvent, LockWatch, PushWatch, Pushes, ScheduleRequest,
-    Scheduler, Session, SessionSender, ShownSchedule, StartRequest, Started, StatePage, StateStore, StateWatch,
-    StepReader, SubscriptionText, TriggerActionText, TriggerText, Watch, WatchEvent, WatchedEvent,
+    EventBus, EventWatch, FailedSteps, FetchRequest, ForkRequest, Handle, LockEvent, LockWatch, PushWatch, Pushes,
+    RunBeside, ScheduleRequest, Scheduler, Session, SessionSender, ShownSchedule, StartRequest, Started, StatePage,
+    StateStore, StateWatch, StepReader, SubscriptionText, TriggerActionText, TriggerText, Watch, WatchEvent,
+    WatchedEvent,
 };
 pub use linger::linger;
 pub use observer::{AppendedGroup, Observer};

@@ -484,7 +484,10 @@ pub struct JournalEntry {
     /// empty for none. A replay does not compare it.
     #[prost(string, tag = "11")]
     pub title: ::prost::alloc::string::String,
-    #[prost(oneof = "journal_entry::Request", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(
+        oneof = "journal_entry::Request",
+        tags = "1, 2, 3, 4, 5, 6, 7, 12, 13, 14, 15"
+    )]
     pub request: ::core::option::Option<journal_entry::Request>,
     /// Its outcome; neither while it is pending.
     #[prost(oneof = "journal_entry::Result", tags = "9, 10")]
@@ -515,6 +518,18 @@ pub mod journal_entry {
         /// Keys of shared state are read and written together.
         #[prost(message, tag = "7")]
         State(super::StateRequest),
+        /// A value of the run that anyone may read.
+        #[prost(message, tag = "12")]
+        Expose(super::ExposeRequest),
+        /// Labels that the run gets.
+        #[prost(message, tag = "13")]
+        Labels(super::LabelsRequest),
+        /// A wait for an update: a signal to the run whose sender is answered.
+        #[prost(message, tag = "14")]
+        Update(super::UpdateRequest),
+        /// What the sender of an update is answered.
+        #[prost(message, tag = "15")]
+        Answer(super::AnswerRequest),
     }
     /// Its outcome; neither while it is pending.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
@@ -602,7 +617,7 @@ pub struct ApprovalRequest {
 /// they are never answered from then on. It is answered with `null` at once.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ForgetRequest {
-    /// Positions of `sleep`, `signal` and `approval` entries before this one, in ascending order.
+    /// Positions of `sleep`, `signal`, `approval` and `update` entries before this one, in ascending order.
     #[prost(uint32, repeated, tag = "1")]
     pub entries: ::prost::alloc::vec::Vec<u32>,
 }
@@ -614,6 +629,55 @@ pub struct StateRequest {
     /// As JSON: `{"if": \[{"space", "key", "version" | "exists" | "equals"}\], "do": \[{"op": "get" | "put" | "delete",  "space", "key", "value", "version", "ttl"}\], "else": \[...\]}`.
     #[prost(bytes = "bytes", tag = "1")]
     pub transaction: ::prost::bytes::Bytes,
+}
+/// A value of the run that anyone may read by its name from then on; the last one counts. It is answered with `null` at once.
+/// A replay compares the name alone.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExposeRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// As JSON, at most 64 KiB.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: ::prost::bytes::Bytes,
+}
+/// Labels that the run gets, beside those that it has. It is answered with `null` at once. A replay compares nothing of it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LabelsRequest {
+    #[prost(map = "string, string", tag = "1")]
+    pub labels: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+/// The answer is `{"id": text, "input": what was sent}`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// JSON Schema of the input, as that of a signal.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub schema: ::prost::bytes::Bytes,
+}
+/// It is answered with `null` at once. A replay compares the position alone.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AnswerRequest {
+    /// The position of the `update` entry, before this one, whose update is answered.
+    #[prost(uint32, tag = "1")]
+    pub update: u32,
+    #[prost(oneof = "answer_request::Outcome", tags = "2, 3")]
+    pub outcome: ::core::option::Option<answer_request::Outcome>,
+}
+/// Nested message and enum types in `AnswerRequest`.
+pub mod answer_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Outcome {
+        /// What came of it, as JSON.
+        #[prost(bytes, tag = "2")]
+        Value(::prost::bytes::Bytes),
+        /// Why it is rejected.
+        #[prost(string, tag = "3")]
+        Rejection(::prost::alloc::string::String),
+    }
 }
 /// Generated client implementations.
 pub mod worker_service_client {

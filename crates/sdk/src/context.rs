@@ -262,6 +262,15 @@ impl TaskContext {
         Answer::new(Arc::clone(&self.attempt), index, read_result)
     }
 
+    /// The answer to an entry of this context.
+    pub(crate) fn answer<T>(
+        &self,
+        index: Result<u32, TaskError>,
+        read: fn(&Payload) -> Result<T, TaskError>,
+    ) -> Answer<T> {
+        Answer::new(Arc::clone(&self.attempt), index, read)
+    }
+
     /// Has a transaction of shared state done and recorded.
     pub(crate) fn ask_state<T>(
         &self,
@@ -302,7 +311,7 @@ impl TaskContext {
         }
     }
 
-    fn ask(&self, request: JournalRequest) -> Result<Asked, TaskError> {
+    pub(crate) fn ask(&self, request: JournalRequest) -> Result<Asked, TaskError> {
         self.check_outside()?;
         let title = self.title.as_deref();
         check_optional_text("title of the entry", title, limits::NAME_BYTES_MAX)
@@ -365,7 +374,7 @@ pub struct Approval {
 pub struct Answer<T> {
     attempt: Arc<Attempt>,
     /// The entry's position, or why there is none.
-    index: Result<u32, TaskError>,
+    pub(crate) index: Result<u32, TaskError>,
     read: fn(&Payload) -> Result<T, TaskError>,
     /// Whether the journal knows of this waiting.
     waits: bool,

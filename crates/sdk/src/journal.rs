@@ -84,8 +84,8 @@ impl Slot {
 
     /// Whether it waits for something outside that is to be withdrawn when the code drops the wait.
     fn is_wait(&self) -> bool {
-        use JournalRequest::{Approval, Signal, Sleep};
-        matches!(self.entry.request, Sleep { .. } | Signal { .. } | Approval { .. })
+        use JournalRequest::{Approval, Signal, Sleep, Update};
+        matches!(self.entry.request, Sleep { .. } | Signal { .. } | Approval { .. } | Update { .. })
     }
 }
 
@@ -519,5 +519,9 @@ fn describe(request: &JournalRequest) -> String {
             let text = transaction.bytes().map_or_else(|| "…".into(), String::from_utf8_lossy);
             format!("state `{}`", text.chars().take(80).collect::<String>())
         }
+        JournalRequest::Expose { name, .. } => format!("expose `{name}`"),
+        JournalRequest::Labels { .. } => "labels".to_owned(),
+        JournalRequest::Update { name, .. } => format!("update `{name}`"),
+        JournalRequest::Answer { update, .. } => format!("answer to the update of entry {update}"),
     }
 }

@@ -8,6 +8,7 @@
 mod agent;
 mod attempt;
 mod back_off;
+mod beside;
 mod call;
 #[cfg(feature = "remote")]
 pub mod client;
@@ -27,6 +28,7 @@ pub mod testing;
 mod worker;
 
 pub use agent::{Agent, Capability, Handler, Subscription};
+pub use beside::{Update, UpdateAnswer};
 pub use call::{CallOptions, all, race};
 #[cfg(feature = "remote")]
 pub use client::{Client, Replica};

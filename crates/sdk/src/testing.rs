@@ -64,7 +64,7 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Re
 /// Replays a recorded journal against the code of a capability: whether tasks in flight would continue with it.
 ///
 /// `journal` is JSON: a list of entries, or a page that has them as `items`. An entry has its `kind` (`run`, `call`,
-/// `sleep`, `signal`, `approval`) with the members of that request, `after`, and `output` or `error` where it is
+/// `sleep`, `signal`, `approval`, `expose` …) with the members of that request, `after`, and `output` or `error` where it is
 /// answered: `{"kind": "run", "name": "number", "output": 4711}`.
 ///
 /// # Errors

@@ -37,7 +37,15 @@ impl Batch {
             Self::All(requests) | Self::Race(requests) => requests,
         }
     }
+
+    /// How many entries it makes: what a race goes past is one more.
+    fn entries(&self) -> usize {
+        self.requests().len() + usize::from(matches!(self, Self::Race(_)))
+    }
 }
+
+/// The update that code waits for.
+pub(crate) const UPDATE: &str = "ask";
 
 /// What a task that works by a journal does next.
 #[derive(Clone, Debug, PartialEq)]
@@ -163,7 +171,7 @@ fn program(number: u64, input: &Value) -> Vec<Batch> {
         drawn
     };
     let batches = 1 + draw(3);
-    (0..batches)
+    let asked = (0..batches)
         .map(|batch| {
             if draw(4) == 0 {
                 return Batch::Race(race(batch, draw(3)));
@@ -187,7 +195,28 @@ fn program(number: u64, input: &Value) -> Vec<Batch> {
                 .collect();
             Batch::All(requests)
         })
-        .collect()
+        .collect();
+    told(asked, number)
+}
+
+/// The same code, which says how far it is behind each batch, and at the end sometimes answers an update.
+fn told(batches: Vec<Batch>, number: u64) -> Vec<Batch> {
+    let (mut at, mut all) = (0, Vec::new());
+    for (n, batch) in batches.into_iter().enumerate() {
+        at += batch.entries() + 1;
+        let name = if n % 2 == 0 { "batch" } else { "other" }.to_owned();
+        all.push(batch);
+        all.push(Batch::All(vec![JournalRequest::Expose {
+            name,
+            value: Payload::from_value(&json!([n, number % 9])),
+        }]));
+    }
+    if number.is_multiple_of(3) {
+        let value = Some(Payload::from_value(&json!(number % 7)));
+        all.push(Batch::All(vec![JournalRequest::Update { name: UPDATE.to_owned(), schema: None }]));
+        all.push(Batch::All(vec![JournalRequest::Answer { update: at as u32, value, rejection: None }]));
+    }
+    all
 }
 
 /// A signal, and sometimes a person, against a time.
@@ -232,7 +261,7 @@ pub(crate) fn next(program: &[Batch], journal: &[JournalEntry]) -> Next {
             }
             _ => return Next::Wait(open),
         }
-        at = end + usize::from(matches!(batch, Batch::Race(_)));
+        at += batch.entries();
     }
     Next::Done(json!({ "v": number_of(&["flow", &text]) % 1_000 }))
 }
@@ -244,6 +273,10 @@ fn record(journal: &[JournalEntry], request: JournalRequest) -> Next {
 
 /// Adds what an entry gave to what the code knows.
 fn note(text: &mut String, entry: &JournalEntry) {
+    // Which update comes first depends on chance.
+    if matches!(entry.request, JournalRequest::Update { .. }) {
+        return;
+    }
     match &entry.result {
         Some(Ok(payload)) => text.push_str(&document(payload).to_string()),
         Some(Err(error)) => text.push_str(&error.code.to_string()),
@@ -283,8 +316,14 @@ mod tests {
                     Next::Done(_) => break,
                 }
             }
-            let entries = |batch: &Batch| batch.requests().len() + usize::from(matches!(batch, Batch::Race(_)));
-            assert_eq!(journal.len(), program.iter().map(entries).sum::<usize>());
+            assert_eq!(journal.len(), program.iter().map(Batch::entries).sum::<usize>());
+            let answers = journal.iter().filter_map(|entry| match entry.request {
+                JournalRequest::Answer { update, .. } => Some(update as usize),
+                _ => None,
+            });
+            for update in answers {
+                assert!(matches!(journal[update].request, JournalRequest::Update { .. }));
+            }
         }
     }
 }

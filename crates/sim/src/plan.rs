@@ -55,6 +55,8 @@ pub enum InjectedBug {
     TaskLost,
     /// Tasks are miscounted (law 8).
     Miscount,
+    /// An exposed value, or an answer to an update, is not that of the last entry (law 9).
+    ValueForgotten,
     /// A reply shows a run that a read does not find (law 9).
     StaleRead,
     /// Some commands are never answered (law 10).
@@ -117,7 +119,7 @@ pub enum InjectedBug {
 
 impl InjectedBug {
     /// Every injected bug.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -167,6 +169,7 @@ impl InjectedBug {
         Self::ScheduledRunForgotten,
         Self::BidsReordered,
         Self::TaskOfAnotherRun,
+        Self::ValueForgotten,
     ];
 
     /// The law that it breaks.
@@ -206,7 +209,12 @@ impl InjectedBug {
             | Self::VoteCountedTwice
             | Self::DeliveryForgotten
             | Self::ScheduledRunForgotten => 8,
-            Self::StaleRead | Self::ChangeForgotten | Self::UpdateLost | Self::EditLost | Self::OldAnswer => 9,
+            Self::StaleRead
+            | Self::ChangeForgotten
+            | Self::UpdateLost
+            | Self::EditLost
+            | Self::OldAnswer
+            | Self::ValueForgotten => 9,
             Self::ReplyLost | Self::CreditIgnored => 10,
             Self::SyncErrorHidden | Self::DamageCut => 11,
             Self::WrongNamespace => 12,

@@ -3,7 +3,7 @@
 //! For: every refusal and failure that can leave Consort. Not for: control flow inside a crate.
 //! Invariant: a code never changes its meaning; each has one page, generated from this table.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -152,6 +152,15 @@ codes! {
     RunDeleted = 207, NotFound, "run was deleted";
     /// A run of this id exists already. Ids are made by Consort; choose none of your own.
     RunExists = 208, Conflict, "run exists";
+    /// The update was not answered: its run, or the step whose code took it, has ended. What the code did with it until then
+    /// is in the run (`consort runs show`); send an update to a run that takes it.
+    UpdateUnanswered = 210, Failed, "update was not answered";
+    /// The code of the run rejected the update; the message is its own.
+    UpdateRejected = 211, Failed, "update rejected";
+    /// The run has no update of this id. `consort runs update` sends one, and shows the id that it has.
+    UpdateNotFound = 212, NotFound, "no such update";
+    /// The code of the run exposes no value of this name (so far). `consort runs query RUN` lists those that it has.
+    ValueNotFound = 213, NotFound, "no such exposed value";
 
     /// No task has that id, or it has ended.
     TaskNotFound = 301, NotFound, "no such task";
@@ -400,11 +409,22 @@ impl Serialize for Code {
     }
 }
 
+impl FromStr for Code {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let code = text.strip_prefix('C').and_then(|n| n.parse().ok()).and_then(Self::from_number);
+        code.ok_or_else(|| {
+            Error::new(Self::BadRequest, format!("`{text}` is not an error code"))
+                .hint("write it as `C0304`; `GET /v1/errors` lists them")
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for Code {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let code = text.strip_prefix('C').and_then(|n| n.parse().ok()).and_then(Self::from_number);
-        code.ok_or_else(|| serde::de::Error::custom(format!("`{text}` is not an error code")))
+        text.parse().map_err(|error: Error| serde::de::Error::custom(error.message))
     }
 }
 

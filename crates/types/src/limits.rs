@@ -145,6 +145,14 @@ limits! {
     KEY_BYTES_MAX: usize = 256;
     /// Bytes of the JSON Schema that a wait has for its signal's payload.
     SIGNAL_SCHEMA_BYTES_MAX: usize = 16 * 1024;
+    /// Bytes of a value that code exposes.
+    EXPOSED_VALUE_BYTES_MAX: usize = 64 * 1024;
+    /// Values that the code of a run exposes, by name.
+    EXPOSED_VALUES_MAX: u32 = 100;
+    /// Bytes of the input of an update, and of its answer.
+    UPDATE_DOCUMENT_BYTES_MAX: usize = 256 * 1024;
+    /// Updates of one run.
+    UPDATES_MAX: u32 = 10_000;
     /// Bytes of what a task asks a person.
     PROMPT_BYTES_MAX: usize = 4 * 1024;
     /// Bytes of an error message that an agent reports (more is cut), of a reason and of a comment (more is refused).
@@ -163,6 +171,10 @@ limits! {
     WATCHERS_MAX: usize = 1_000;
     /// Items on one page of a listing.
     PAGE_ITEMS_MAX: usize = 1_000;
+    /// Bytes of an input or output that a search for a text looks through; longer ones are passed over.
+    SEARCH_DOCUMENT_BYTES_MAX: usize = 256 * 1024;
+    /// Bytes of a text that is searched for.
+    SEARCH_TEXT_BYTES_MAX: usize = 256;
     /// Items on one page of a listing, where the request names no number; runs of one bulk request, likewise.
     PAGE_ITEMS_DEFAULT: usize = 100;
     /// Steps or journal entries of one run that a replay or a comparison holds in memory.

@@ -20,8 +20,9 @@ use crate::{BlobHash, Payload, Result, worker::JournalRequest};
 /// Whether `asked` is the request that was recorded.
 ///
 /// A `run` and a `signal` are compared by their name, a `sleep` by its span, a `call` by its capability and its input,
-/// an `approval` by its prompt, a `forget` by its entries, a `state` by its transaction. The options of a call, the
-/// detail of an approval and the schema of a signal do not count.
+/// an `approval` by its prompt, a `forget` by its entries, a `state` by its transaction, an `expose` and an `update` by
+/// their name, an `answer` by the position of its update, `labels` by nothing. The options of a call, the detail of an
+/// approval, the schema of a signal or update, and what others are shown or answered do not count.
 ///
 /// `read` gives the bytes of a blob, or `None` where they cannot be had; it is called only
 /// where the hashes do not decide. A document that cannot be had is the same as one with its hash, and no other.
@@ -33,19 +34,33 @@ pub fn is_same(
     asked: &JournalRequest,
     read: impl FnMut(&BlobHash) -> Result<Option<Arc<[u8]>>>,
 ) -> Result<bool> {
-    use JournalRequest::{Approval, Call, Forget, Run, Signal, Sleep, State};
+    use JournalRequest::{Answer, Approval, Call, Expose, Forget, Labels, Run, Signal, Sleep, State, Update};
     match (recorded, asked) {
         (Run { name: a }, Run { name: b })
         | (Signal { name: a, schema: _ }, Signal { name: b, schema: _ })
+        | (Update { name: a, schema: _ }, Update { name: b, schema: _ })
+        | (Expose { name: a, value: _ }, Expose { name: b, value: _ })
         | (Approval { prompt: a, detail: _ }, Approval { prompt: b, detail: _ }) => Ok(a == b),
         (Sleep { span: a }, Sleep { span: b }) => Ok(a == b),
         (Forget { entries: a }, Forget { entries: b }) => Ok(a == b),
+        (Answer { update: a, .. }, Answer { update: b, .. }) => Ok(a == b),
+        (Labels { labels: _ }, Labels { labels: _ }) => Ok(true),
         (Call { capability: a, input: recorded, options: _ }, Call { capability: b, input: asked, options: _ }) => {
             if a == b { is_same_payload(recorded, asked, read) } else { Ok(false) }
         }
         (State { transaction: recorded }, State { transaction: asked }) => is_same_payload(recorded, asked, read),
         (
-            Run { .. } | Call { .. } | Sleep { .. } | Signal { .. } | Approval { .. } | Forget { .. } | State { .. },
+            Run { .. }
+            | Call { .. }
+            | Sleep { .. }
+            | Signal { .. }
+            | Approval { .. }
+            | Forget { .. }
+            | State { .. }
+            | Expose { .. }
+            | Labels { .. }
+            | Update { .. }
+            | Answer { .. },
             _,
         ) => Ok(false),
     }

@@ -321,7 +321,7 @@ pub enum JournalRequest {
     /// answered with `null` at once, and they are never answered from then on.
     #[n(5)]
     Forget {
-        /// Positions of `sleep`, `signal` and `approval` entries before this one, in ascending order.
+        /// Positions of `sleep`, `signal`, `approval` and `update` entries before this one, in ascending order.
         #[n(0)]
         entries: Vec<u32>,
     },
@@ -334,16 +334,64 @@ pub enum JournalRequest {
         #[n(0)]
         transaction: Payload,
     },
+    /// A value of the run that anyone may read by its name from then on, until the run is deleted; the last one counts. It
+    /// is answered with `null` at once. A replay compares the name alone.
+    #[n(7)]
+    Expose {
+        /// Its name in the run.
+        #[n(0)]
+        name: String,
+        /// The value, at most [`crate::limits::EXPOSED_VALUE_BYTES_MAX`].
+        #[n(1)]
+        value: Payload,
+    },
+    /// Labels that the run gets, beside those that it has. It is answered with `null` at once. A replay compares nothing of
+    /// it.
+    #[n(8)]
+    Labels {
+        /// The labels with their values.
+        #[n(0)]
+        labels: BTreeMap<String, String>,
+    },
+    /// A wait for an update: a signal to the run whose sender is answered. The answer of the entry is `{"id", "input"}`.
+    #[n(9)]
+    Update {
+        /// The update's name.
+        #[n(0)]
+        name: String,
+        /// JSON Schema of its input, as that of a signal.
+        #[n(1)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        schema: Option<Payload>,
+    },
+    /// What the sender of an update is answered. It is answered with `null` at once. A replay compares the position alone.
+    #[n(10)]
+    Answer {
+        /// The position of the `update` entry, before this one, that has the update.
+        #[n(0)]
+        update: u32,
+        /// What came of it; without that, it is rejected.
+        #[n(1)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<Payload>,
+        /// Why it is rejected.
+        #[n(2)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rejection: Option<String>,
+    },
 }
 
 impl JournalRequest {
-    /// The document that it brings, which may be large: what is called with, what a decision is about, or a transaction.
+    /// The document that it brings, which may be large: what is called with, what a decision is about, a transaction, or
+    /// what others read.
     pub fn document(&self) -> Option<&Payload> {
         match self {
             Self::Call { input: document, .. }
             | Self::Approval { detail: document, .. }
-            | Self::State { transaction: document } => Some(document),
-            Self::Run { .. } | Self::Sleep { .. } | Self::Signal { .. } | Self::Forget { .. } => None,
+            | Self::State { transaction: document }
+            | Self::Expose { value: document, .. } => Some(document),
+            Self::Answer { value, .. } => value.as_ref(),
+            _ => None,
         }
     }
 
@@ -352,8 +400,10 @@ impl JournalRequest {
         match self {
             Self::Call { input: document, .. }
             | Self::Approval { detail: document, .. }
-            | Self::State { transaction: document } => Some(document),
-            Self::Run { .. } | Self::Sleep { .. } | Self::Signal { .. } | Self::Forget { .. } => None,
+            | Self::State { transaction: document }
+            | Self::Expose { value: document, .. } => Some(document),
+            Self::Answer { value, .. } => value.as_mut(),
+            _ => None,
         }
     }
 }

@@ -19,7 +19,7 @@ from consort import _context, _documents, _errors, _journal, _replica_local, _re
 EXPORTS: Final = """
     Agent Answer Approval AsyncClient AsyncReplica AsyncRun Capability Client Code ConsortError Effect Replica
     ReplicaConflict ReplicaSync ReplicaValue Retry Route Run RunFailed
-    StateSpace StateTransaction StateValue StateWritten TaskContext TaskError Worker __version__ models
+    StateSpace StateTransaction StateValue StateWritten TaskContext TaskError Update Worker __version__ models
 """
 
 MEMBERS: Final = {
@@ -32,10 +32,12 @@ MEMBERS: Final = {
     """,
     "RunFailed": "code diagnostics hint is_unavailable message run",
     "TaskContext": """
-        all attempt call cancelled capability current deadline deprecate_patch idempotency_key log patched progress race
-        run run_id sleep state step stream task token traceparent transact wait_approval wait_signal workflow
+        all attempt call cancelled capability current deadline deprecate_patch expose idempotency_key log patched
+        progress race run run_id set_labels sleep state step stream task token traceparent transact wait_approval
+        wait_signal wait_update workflow
     """,
     "TaskError": "code diagnostics hint is_unavailable message retry_after retryable",
+    "Update": "answer id input reject",
     "Worker": "run run_forever stop",
 }
 

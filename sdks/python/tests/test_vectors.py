@@ -20,7 +20,7 @@ VECTORS: Final = json.loads(
 )
 
 
-def request(said: dict[str, Any]) -> worker_pb2.JournalEntry:
+def request(said: dict[str, Any]) -> worker_pb2.JournalEntry:  # noqa: PLR0911 - one for each kind
     match said:
         case {"kind": "run", "name": name}:
             return worker_pb2.JournalEntry(run=worker_pb2.RunRequest(name=name))
@@ -33,6 +33,16 @@ def request(said: dict[str, Any]) -> worker_pb2.JournalEntry:
             return worker_pb2.JournalEntry(approval=approval)
         case {"kind": "state", "transaction": transaction}:
             return worker_pb2.JournalEntry(state=worker_pb2.StateRequest(transaction=transaction.encode()))
+        case {"kind": "expose", "name": name, "value": value}:
+            return worker_pb2.JournalEntry(expose=worker_pb2.ExposeRequest(name=name, value=value.encode()))
+        case {"kind": "labels", "labels": labels}:
+            return worker_pb2.JournalEntry(labels=worker_pb2.LabelsRequest(labels=labels))
+        case {"kind": "update", "name": name}:
+            return worker_pb2.JournalEntry(update=worker_pb2.UpdateRequest(name=name))
+        case {"kind": "answer", "update": update, "value": value}:
+            return worker_pb2.JournalEntry(answer=worker_pb2.AnswerRequest(update=update, value=value.encode()))
+        case {"kind": "answer", "update": update, "rejection": rejection}:
+            return worker_pb2.JournalEntry(answer=worker_pb2.AnswerRequest(update=update, rejection=rejection))
         case {"kind": "call", "capability": capability, "input": document}:
             options = worker_pb2.CallOptions(priority=said["priority"]) if "priority" in said else None
             called = worker_pb2.CallRequest(capability=capability, input=document.encode(), options=options)

@@ -12,14 +12,15 @@ import { type Attempt, STREAM_BYTES_MAX } from "./attempt.js";
 import { checkNumber, checkText, checkTexts, checkWhole } from "./bounds.js";
 import { Code, cut, TaskError, toWire } from "./error.js";
 import { type Asked, PATCH } from "./journal.js";
-import { readJson, writeJson } from "./json.js";
+import { type JsonValue, readJson, writeJson } from "./json.js";
 import { type Logger, withFields } from "./logger.js";
 import type { Route as WireRoute } from "./proto/consort/v1/common.js";
-import type { CallOptions as WireCallOptions, Retry as WireRetry } from "./proto/consort/v1/worker.js";
+import type { AnswerRequest, CallOptions as WireCallOptions, Retry as WireRetry } from "./proto/consort/v1/worker.js";
 import type { Request } from "./replay.js";
 import { declare, fit, type OutputOf, type Schema } from "./schema.js";
 import { toDate, toMicros } from "./span.js";
 import { readTransaction, StateSpace, type StateTransaction } from "./state.js";
+import { type Said, Update } from "./update.js";
 
 /** The attempt whose local effect runs. */
 const inside = new AsyncLocalStorage<Attempt>();
@@ -249,6 +250,59 @@ export class TaskContext {
       return { $case: "signal", value: { name: checkText("name", name), schema: signalSchema(schema) } };
     };
     return this.#wait(titled, request, read);
+  }
+
+  /**
+   * Waits for the next update of that name to the run: a signal whose sender is answered, by `answer` or `reject` of what
+   * this gives. While the code waits, an input that does not fit the schema is refused where it is sent. One that came
+   * before is not checked there: the wait then fails.
+   */
+  waitUpdate<S extends Schema | undefined = undefined>(
+    name: string,
+    schema?: S,
+    titled: Titled = {},
+  ): Answer<Update<OutputOf<S>>> {
+    let entry = 0;
+    const request = (): number | TaskError => {
+      const made = this.#index(titled, () => {
+        return { $case: "update", value: { name: checkText("name", name), schema: signalSchema(schema) } };
+      });
+      entry = typeof made === "number" ? made : entry;
+      return made;
+    };
+    const read: Read<Update<OutputOf<S>>> = async (document) => {
+      const { id, input } = readJson("update", document) as { id: string; input: JsonValue };
+      const fitted = schema === undefined ? input : await fit(`update \`${name}\``, Code.BadOutput, schema, input);
+      const of = entry;
+      return new Update(id, fitted as OutputOf<S>, (said) => this.#say(of, said));
+    };
+    return new Answer(this.#attempt, request(), read, request);
+  }
+
+  #say(update: number, said: Said): Answer<void> {
+    const outcome = (): NonNullable<AnswerRequest["outcome"]> =>
+      "rejection" in said
+        ? { $case: "rejection", value: checkText("rejection", said.rejection) }
+        : { $case: "value", value: writeJson("answer", said.value, this.#attempt.host.payloadBytesMax) };
+    return this.#answer({}, () => ({ $case: "answer", value: { update, outcome: outcome() } }), nothing);
+  }
+
+  /**
+   * Gives the run a value that anyone may read by its name, while it is active and after (`consort runs query`): of each
+   * name the last counts. At most 64 KiB of JSON, and 100 names in a run. A replay compares the name alone. Await it to
+   * know that it is durable.
+   */
+  expose(name: string, value: unknown): Answer<void> {
+    const request = (): Request => {
+      const document = writeJson("exposed value", value, this.#attempt.host.payloadBytesMax);
+      return { $case: "expose", value: { name: checkText("name", name), value: document } };
+    };
+    return this.#answer({}, request, nothing);
+  }
+
+  /** Gives the run labels, beside those that it has: `consort runs list --label` finds it by them. */
+  setLabels(labels: Record<string, string>): Answer<void> {
+    return this.#answer({}, () => ({ $case: "labels", value: { labels: checkTexts("label", labels) } }), nothing);
   }
 
   /** Requests a person's approval: the prompt is in the inbox, with the detail, until a person decides. */

@@ -37,4 +37,5 @@ export {
   type StateWritten,
 } from "./state.js";
 export type { ServerOptions } from "./transport.js";
+export { Update } from "./update.js";
 export { Worker, type WorkerOptions } from "./worker.js";

@@ -203,7 +203,7 @@ export class Journal {
   leave(index: number): void {
     const slot = this.#slot(index);
     const kind = slot.entry.request?.$case;
-    const waits = kind === "sleep" || kind === "signal" || kind === "approval";
+    const waits = kind === "sleep" || kind === "signal" || kind === "approval" || kind === "update";
     if (waits && !slot.released && !slot.forgotten && !this.#closed) {
       this.#left.add(index);
     }
@@ -508,5 +508,12 @@ function describe(request: Request): string {
       return `forget \`${request.value.entries.join(", ")}\``;
     case "state":
       return `state \`${Buffer.from(request.value.transaction).toString().slice(0, 80)}\``;
+    case "expose":
+    case "update":
+      return `${request.$case} \`${request.value.name}\``;
+    case "labels":
+      return "labels";
+    case "answer":
+      return `answer to the update of entry ${request.value.update}`;
   }
 }

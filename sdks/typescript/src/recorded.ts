@@ -4,7 +4,7 @@
  * For: `testing`. Not for: the wire, which has its own form.
  * Invariant: an entry that cannot be read is refused with its position, never passed over.
  */
-import { checkText, checkWhole } from "./bounds.js";
+import { checkText, checkTexts, checkWhole } from "./bounds.js";
 import { Code, TaskError } from "./error.js";
 import { ENTRIES_MAX } from "./journal.js";
 import { type JsonValue, readJson, writeJson } from "./json.js";
@@ -71,6 +71,23 @@ function requestOf(entry: Members): Request {
     }
     case "state":
       return { $case: "state", value: { transaction: writeJson("transaction", entry.input) } };
+    case "expose": {
+      const value = writeJson("exposed value", entry.value ?? null);
+      return { $case: "expose", value: { name: checkText("name", entry.name), value } };
+    }
+    case "labels":
+      return { $case: "labels", value: { labels: checkTexts("label", members(entry.labels ?? null)) } };
+    case "update":
+      return { $case: "update", value: { name: checkText("name", entry.name), schema: Buffer.alloc(0) } };
+    case "answer": {
+      const update = checkWhole("position", entry.update, 0, ENTRIES_MAX);
+      const { value, rejection } = entry;
+      const outcome =
+        typeof rejection === "string"
+          ? ({ $case: "rejection", value: rejection } as const)
+          : ({ $case: "value", value: writeJson("answer", value ?? null) } as const);
+      return { $case: "answer", value: { update, outcome } };
+    }
     default:
       throw new TypeError(`\`${JSON.stringify(entry.kind)}\` is no kind of entry`);
   }

@@ -16,30 +16,44 @@ import { tagged } from "./values.js";
 export type Request = NonNullable<JournalEntry["request"]>;
 
 /**
- * Whether `asked` is the request that was recorded. How a call is to be done (retry, timeout, route) and what an
- * approval is about may change between two attempts: that does not change what the answer means.
+ * Whether `asked` is the request that was recorded. How a call is to be done (retry, timeout, route), what an approval
+ * is about, and what others are shown or answered may change between two attempts: that does not change what the answer
+ * means.
  */
 export function isSame(recorded: Request, asked: Request): boolean {
-  if (recorded.$case === "run" && asked.$case === "run") {
-    return recorded.value.name === asked.value.name;
+  switch (recorded.$case) {
+    case "call":
+      return (
+        asked.$case === "call" &&
+        recorded.value.capability === asked.value.capability &&
+        isSameDocument(recorded.value.input, asked.value.input)
+      );
+    case "state":
+      return asked.$case === "state" && isSameDocument(recorded.value.transaction, asked.value.transaction);
+    default:
+      return recorded.$case === asked.$case && isDeepStrictEqual(compared(recorded), compared(asked));
   }
-  if (recorded.$case === "call" && asked.$case === "call") {
-    const [a, b] = [recorded.value, asked.value];
-    return a.capability === b.capability && isSameDocument(a.input, b.input);
+}
+
+/** What a request other than a call or a transaction is compared by. */
+function compared(request: Request): unknown {
+  switch (request.$case) {
+    case "run":
+    case "signal":
+    case "update":
+    case "expose":
+      return request.value.name;
+    case "sleep":
+      return request.value.spanUs;
+    case "approval":
+      return request.value.prompt;
+    case "forget":
+      return request.value.entries;
+    case "answer":
+      return request.value.update;
+    default:
+      return undefined;
   }
-  if (recorded.$case === "sleep" && asked.$case === "sleep") {
-    return recorded.value.spanUs === asked.value.spanUs;
-  }
-  if (recorded.$case === "signal" && asked.$case === "signal") {
-    return recorded.value.name === asked.value.name;
-  }
-  if (recorded.$case === "forget" && asked.$case === "forget") {
-    return isDeepStrictEqual(recorded.value.entries, asked.value.entries);
-  }
-  if (recorded.$case === "state" && asked.$case === "state") {
-    return isSameDocument(recorded.value.transaction, asked.value.transaction);
-  }
-  return recorded.$case === "approval" && asked.$case === "approval" && recorded.value.prompt === asked.value.prompt;
 }
 
 /**

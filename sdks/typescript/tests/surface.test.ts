@@ -20,9 +20,10 @@ const CLASSES: Record<string, string> = {
   RunHandle: "result",
   StateSpace: "delete get put",
   TaskContext:
-    "all attempt call capability deadline deprecatePatch idempotencyKey patched progress race replaying run runId " +
-    "signal sleep state step stream task token traceparent transact waitApproval waitSignal workflow",
+    "all attempt call capability deadline deprecatePatch expose idempotencyKey patched progress race replaying run runId " +
+    "setLabels signal sleep state step stream task token traceparent transact waitApproval waitSignal waitUpdate workflow",
   TaskError: "static from",
+  Update: "answer reject",
   Worker: "run setConcurrency stop",
 };
 

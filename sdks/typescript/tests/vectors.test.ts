@@ -14,6 +14,10 @@ type Said =
   | { kind: "sleep"; span_us: number }
   | { kind: "approval"; prompt: string; detail: string }
   | { kind: "state"; transaction: string }
+  | { kind: "expose"; name: string; value: string }
+  | { kind: "labels"; labels: Record<string, string> }
+  | { kind: "update"; name: string }
+  | { kind: "answer"; update: number; value?: string; rejection?: string }
   | { kind: "call"; capability: string; input: string; priority?: number };
 
 interface Vector {
@@ -39,6 +43,20 @@ function request(said: Said): Request {
       return { $case: "approval", value: { prompt: said.prompt, detail: Buffer.from(said.detail) } };
     case "state":
       return { $case: "state", value: { transaction: Buffer.from(said.transaction) } };
+    case "expose":
+      return { $case: "expose", value: { name: said.name, value: Buffer.from(said.value) } };
+    case "labels":
+      return { $case: "labels", value: { labels: said.labels } };
+    case "update":
+      return { $case: "update", value: { name: said.name, schema: Buffer.alloc(0) } };
+    case "answer": {
+      const { update, value, rejection = "" } = said;
+      const outcome =
+        value === undefined
+          ? ({ $case: "rejection", value: rejection } as const)
+          : ({ $case: "value", value: Buffer.from(value) } as const);
+      return { $case: "answer", value: { update, outcome } };
+    }
     case "call": {
       const { capability, input, priority } = said;
       const options = { agent: "", route: undefined, retry: undefined, timeoutUs: undefined, priority };

@@ -7,6 +7,7 @@
 
 mod agents;
 mod ballots;
+mod beside;
 mod bus;
 mod events;
 mod inbox;
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Route> {
     [
         workflows::routes(),
         runs::routes(),
+        beside::routes(),
         watch::routes(),
         inbox::routes(),
         agents::routes(),

@@ -8,13 +8,14 @@ use bytes::Bytes;
 use consort_api::{
     Document, Operation,
     bulk::BulkRuns,
+    failed::{ListFailedSteps, ListFailedStepsParams},
     inside::{CompareRuns, ReplayRun, RunHistory, RunInput, RunOutput, RunSource, RunSteps, RunTree},
     operate::{CancelRun, DeleteRun, ForkRun, PauseRun, ResumeRun, RetryRun, SignalRun, SignalSent},
     runs::{self, ListRuns, ShowRun, StartRun},
     server::{Retention, SetRetention, ShowRetention},
     steps::{JournalParams, ShowStep, StepInput, StepJournal, StepOutput, StepParams},
 };
-use consort_engine::{ForkRequest, StartRequest, Started, StepReader, view::RunFilter};
+use consort_engine::{FailedSteps, ForkRequest, StartRequest, Started, StepReader, view::RunFilter};
 use consort_types::{Code, Error, Payload, Result, Span, accept_traceparent, limits};
 use consort_workflow_check::Checked;
 
@@ -27,13 +28,14 @@ use crate::{
     route::{Handled, Route, route},
 };
 
-/// How long a client may wait for the end of a run in one request.
+/// How long a client may wait in one request, for the end of a run or the answer to an update.
 const WAIT_MAX: Span = Span::from_secs(60);
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
         route::<StartRun, _>(start),
         route::<ListRuns, _>(list),
+        route::<ListFailedSteps, _>(failed_steps),
         route::<BulkRuns, _>(bulk),
         route::<ShowRun, _>(show),
         route::<RunTree, _>(tree),
@@ -112,10 +114,26 @@ fn made(started: Started) -> ResponseBody<runs::Started> {
 }
 
 async fn list(request: RequestContext<ListRuns>) -> Handled<ListRuns> {
-    let runs::ListRunsParams { status, workflow, labels, children, cursor, limit } = request.params.clone();
-    let filter = RunFilter { statuses: convert::statuses(&status), workflow, labels, children };
+    let params = request.params.clone();
+    let runs::ListRunsParams { workflow, labels, children, since, until, text, cursor, limit, .. } = params;
+    let (statuses, code) = (convert::statuses(&params.status), code(params.code.as_deref())?);
+    let filter = RunFilter { statuses, workflow, labels, children, since, until, code, text };
     let page = request.engine().runs(&request.namespace, filter, cursor, limit).await?;
     Ok(ResponseBody::Reply(convert::page(page, convert::summary)))
+}
+
+/// The code that a parameter names.
+fn code(named: Option<&str>) -> Result<Option<Code>> {
+    named.map(str::parse).transpose()
+}
+
+async fn failed_steps(request: RequestContext<ListFailedSteps>) -> Handled<ListFailedSteps> {
+    let params = request.params.clone();
+    let ListFailedStepsParams { capability, workflow, labels, since, until, cursor, limit, .. } = params;
+    let code = code(params.code.as_deref())?;
+    let filter = RunFilter { workflow, labels, children: true, since, until, code, ..RunFilter::default() };
+    let page = FailedSteps::of(request.engine(), &request.namespace)?.list(filter, capability, cursor, limit).await?;
+    Ok(ResponseBody::Reply(convert::page(page, convert::failed_step)))
 }
 
 async fn bulk(request: RequestContext<BulkRuns>) -> Handled<BulkRuns> {
@@ -126,10 +144,7 @@ async fn bulk(request: RequestContext<BulkRuns>) -> Handled<BulkRuns> {
 async fn show(request: RequestContext<ShowRun>) -> Handled<ShowRun> {
     let (run, engine) = (request.params.run, request.engine());
     if let Some(wait) = request.params.wait {
-        if wait > WAIT_MAX {
-            let message = format!("`wait` is `{wait}`, the limit is `{WAIT_MAX}`");
-            return Err(Error::new(Code::BadRequest, message).hint("repeat the request when the time is over").into());
-        }
+        check_wait(Some(wait))?;
         let ended = tokio::select! {
             ended = tokio::time::timeout(wait.to_std(), engine.wait_end(&request.namespace, run)) => ended.ok(),
             () = request.closing.clone().closed() => None,
@@ -139,6 +154,13 @@ async fn show(request: RequestContext<ShowRun>) -> Handled<ShowRun> {
         }
     }
     Ok(ResponseBody::Reply(convert::run(engine.run(&request.namespace, run).await?)))
+}
+
+/// Refuses to wait longer than one request may.
+pub(super) fn check_wait(wait: Option<Span>) -> Result<()> {
+    let Some(wait) = wait.filter(|wait| *wait > WAIT_MAX) else { return Ok(()) };
+    let message = format!("`wait` is `{wait}`, the limit is `{WAIT_MAX}`");
+    Err(Error::new(Code::BadRequest, message).hint("repeat the request when the time is over"))
 }
 
 async fn tree(request: RequestContext<RunTree>) -> Handled<RunTree> {

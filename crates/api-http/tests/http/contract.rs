@@ -103,7 +103,7 @@ fn workflows(checked: &Checked) {
     let wrong = checked.call("post", "/v1/workflows/check", &[], Some(&json!({"source": "workflow: w\nstep: 1\n"})));
     assert!(wrong["valid"] == false && wrong["diagnostics"][0]["line"].is_number());
     let listed = checked.call("get", "/v1/workflows", &[], None);
-    assert_eq!(listed["items"].as_array().unwrap().len(), 4);
+    assert_eq!(listed["items"].as_array().unwrap().len(), 5);
     let shown = checked.call("get", "/v1/workflows/{name}?version=1", &["echo"], None);
     assert_eq!((text(&shown["source"]), &shown["version"]), (ECHO, &json!("1.0")));
     let drawn = checked.call("get", "/v1/workflows/{name}/graph", &["echo"], None);
@@ -147,6 +147,11 @@ fn runs(checked: &Checked, server: &Server) {
         checked.call("get", "/v1/runs?status=completed,failed&workflow=echo&label.team=red&children=true", &[], None);
     assert_eq!(listed["items"][0]["run"], run);
     assert_eq!(checked.call("get", "/v1/runs?label.team=blue", &[], None)["items"], json!([]));
+    let searched = "since=2026-01-01T00:00:00Z&until=2999-01-01T00:00:00Z&text=TWO";
+    assert_eq!(checked.call("get", &format!("/v1/runs?{searched}"), &[], None)["items"][0]["run"], run);
+    assert_eq!(checked.call("get", "/v1/runs?code=C0304&text=two", &[], None)["items"], json!([]));
+    let failed = "/v1/failed-steps?code=C0304&capability=echo&workflow=echo&since=2026-01-01T00:00:00Z";
+    assert_eq!(checked.call("get", failed, &[], None)["items"], json!([]));
     let tree = checked.call("get", "/v1/runs/{run}/tree", &[run], None);
     let task = text(&tree[0]["task"]);
     assert_eq!(checked.call("get", "/v1/runs/{run}/steps", &[run], None)["items"][0]["task"], task);
@@ -176,7 +181,38 @@ fn runs(checked: &Checked, server: &Server) {
     operations(checked, server);
 }
 
+/// What code exposes, and what it answers.
+fn asked(checked: &Checked, server: &Server) {
+    let run = &server.run("asked", &Value::Null);
+    wait_until("the code waits", || {
+        let tree = checked.call("get", "/v1/runs/{run}/steps", &[run], None);
+        (tree["items"][0]["entries"] == 2).then_some(())
+    });
+    let values = checked.call("get", "/v1/runs/{run}/values", &[run], None);
+    assert_eq!((&values["items"][0]["name"], &values["items"][0]["step"]), (&json!("stage"), &json!("a")));
+    assert_eq!(checked.call("get", "/v1/runs/{run}/values/{name}", &[run, "stage"], None), json!({"n": 1}));
+    let path = format!("/v1/runs/{run}/updates/move");
+    let refused = checked.client.post(&path, &json!("five")).unwrap();
+    assert_eq!((refused.status, &problem(&refused)["code"]), (422, &json!("C0103")));
+    let sent = checked.call("post", "/v1/runs/{run}/updates/{name}?wait=30s", &[run, "move"], Some(&json!(5)));
+    assert_eq!((&sent["state"], &sent["value"]["input"], &sent["step"]), (&json!("answered"), &json!(5), &json!("a")));
+    let id = text(&sent["id"]);
+    assert_eq!(server.ended(run)["status"], "completed");
+    let shown = checked.call("get", "/v1/runs/{run}/sent-updates/{id}?wait=1s", &[run, id], None);
+    assert_eq!((&shown["value"], &shown["input"]), (&sent["value"], &json!(5)));
+    // The same again is the same update, after the end too; what is not there has a code of its own.
+    let again = checked.client.clone().header("idempotency-key", id).post(&path, &json!(5)).unwrap().json();
+    assert_eq!(again["value"], sent["value"]);
+    let other = checked.client.clone().header("idempotency-key", id).post(&path, &json!(6)).unwrap();
+    assert_eq!((other.status, &problem(&other)["code"]), (409, &json!("C0204")));
+    for (missing, code) in [("values/none", "C0213"), ("sent-updates/none", "C0212")] {
+        let answer = checked.client.get(&format!("/v1/runs/{run}/{missing}")).unwrap();
+        assert_eq!((answer.status, &problem(&answer)["code"]), (404, &json!(code)));
+    }
+}
+
 fn operations(checked: &Checked, server: &Server) {
+    asked(checked, server);
     let run = &server.run("wait", &Value::Null);
     checked.call("post", "/v1/runs/{run}/pause", &[run], None);
     assert_eq!(checked.call("get", "/v1/runs/{run}", &[run], None)["paused"], true);

@@ -11,8 +11,8 @@ use consort_log::MemoryLogDisk;
 use consort_store::MemoryStore;
 use consort_testkit::http::{Client, Response};
 use consort_types::{
-    EffectClass, Result, Seq, Time,
-    worker::{AgentDeclaration, CapabilityDeclaration, FromWorker, Hello, ToWorker},
+    EffectClass, Payload, Result, Seq, Time,
+    worker::{AgentDeclaration, CapabilityDeclaration, FromWorker, Hello, JournalEntry, JournalRequest, ToWorker},
 };
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot, task::JoinHandle};
@@ -25,6 +25,8 @@ pub(crate) const WAIT: &str = "workflow: wait\nsteps:\n  a: { wait: { signal: go
 pub(crate) const ASK: &str = "workflow: ask\ninput: { what: {} }\nsteps:\n  a: { approve: { title: 'Ship it?', details: \"${{ input.what }}\" } }\n";
 /// Disconnects the instance that runs it.
 pub(crate) const LOSE: &str = "workflow: lose\nsteps:\n  a: { capability: lose }\noutput: ${{ steps.a.output }}\n";
+/// Exposes a value, answers an update `move` with its input, and ends.
+pub(crate) const ASKED: &str = "workflow: asked\nsteps:\n  a: { capability: asked }\n";
 
 /// Counts the rows of a backup instead of writing them.
 struct Counting;
@@ -83,7 +85,8 @@ impl Server {
         let server = Self::start();
         server.attach("echoer", "echo", EffectClass::Idempotent, echo);
         server.attach("loser", "lose", EffectClass::Write, lose);
-        for source in [ECHO, WAIT, ASK, LOSE] {
+        server.attach("asked", "asked", EffectClass::Idempotent, asked);
+        for source in [ECHO, WAIT, ASK, LOSE, ASKED] {
             server.deploy(source);
         }
         server
@@ -179,6 +182,40 @@ pub(crate) async fn echo(mut session: Session) {
             if session.sender().send(report).await.is_err() {
                 return;
             }
+        }
+    }
+}
+
+/// Does what [`ASKED`] says, one entry after the other.
+async fn asked(mut session: Session) {
+    let mut held = None;
+    while let Some(messages) = session.receive().await {
+        for message in messages {
+            let (index, result) = match message {
+                ToWorker::Task(offer) => {
+                    held = Some((offer.task, offer.token));
+                    (0, None)
+                }
+                ToWorker::Recorded { index, entry, .. } if entry.result.is_some() => (index + 1, entry.result),
+                _ => continue,
+            };
+            let Some((task, token)) = held else { continue };
+            let document = |json: &str| Payload::inline(json.as_bytes());
+            let request = match index {
+                0 => JournalRequest::Expose { name: "stage".to_owned(), value: document("{\"n\":1}") },
+                1 => {
+                    let schema = Some(document("{\"type\":\"integer\"}"));
+                    JournalRequest::Update { name: "move".to_owned(), schema }
+                }
+                2 => JournalRequest::Answer { update: 1, value: result.and_then(Result::ok), rejection: None },
+                _ => {
+                    let report = FromWorker::Complete { task, token, output: Payload::null() };
+                    drop(session.sender().send(report).await);
+                    continue;
+                }
+            };
+            let entry = JournalEntry { title: None, request, after: Vec::new(), result: None };
+            drop(session.sender().send(FromWorker::Record { task, token, index, entry }).await);
         }
     }
 }

@@ -37,7 +37,7 @@ pub(crate) use keep::{BackupArgs, BackupCommand, DoctorArgs, RestoreArgs};
 pub(crate) use locks::{BarriersCommand, LockArgs, LockRunArgs, LocksCommand, ReleaseArgs};
 #[cfg(feature = "mirror")]
 pub(crate) use mirror::{MirrorArgs, MirrorDirection};
-pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};
+pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand, UpdateArgs};
 pub(crate) use patterns::PatternsCommand;
 pub(crate) use replay::ReplayCheckArgs;
 pub(crate) use schedules::{ScheduleArgs, SchedulesCommand};

@@ -4,6 +4,7 @@
 //! Invariant: every command names runs in the same way: by the id, a unique part of its beginning or end, or `last`.
 
 use clap::{Args, Subcommand};
+use consort_types::Span;
 
 /// `consort runs`.
 #[derive(Debug, Subcommand)]
@@ -82,6 +83,15 @@ pub(crate) enum RunsCommand {
         #[arg(long, value_name = "JSON|@FILE", default_value = "null")]
         payload: String,
     },
+    /// Show the values that the code of a run exposes, or one of them alone
+    Query {
+        /// The run
+        run: String,
+        /// The value's name
+        name: Option<String>,
+    },
+    /// Send an update to the code of a run, and print its answer
+    Update(UpdateArgs),
     /// Approve (or reject) what a run asks
     Approve {
         /// The run
@@ -169,9 +179,48 @@ pub(crate) struct ListArgs {
     /// List runs that other runs started too
     #[arg(long)]
     pub(crate) children: bool,
+    /// Only of runs that were started since then: an instant, or a duration before now, such as `2h`
+    #[arg(long, value_name = "TIME|DURATION")]
+    pub(crate) since: Option<String>,
+    /// Only of runs that were started before: an instant, or a duration before now
+    #[arg(long, value_name = "TIME|DURATION")]
+    pub(crate) until: Option<String>,
+    /// Only with this error code: that of the run, or of a step that failed
+    #[arg(long, value_name = "CODE")]
+    pub(crate) code: Option<String>,
+    /// Only with this text in the input, the output, the error or the labels
+    #[arg(long, value_name = "TEXT", conflicts_with = "failed_steps")]
+    pub(crate) text: Option<String>,
+    /// List the steps that failed or cannot continue, of all runs, instead of runs
+    #[arg(long, conflicts_with_all = ["status", "children"])]
+    pub(crate) failed_steps: bool,
+    /// With --failed-steps: only those that call this capability
+    #[arg(long, value_name = "NAME", requires = "failed_steps")]
+    pub(crate) capability: Option<String>,
+    /// Where to continue: what the listing before has named
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) cursor: Option<String>,
     /// How many at most
     #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = at_least_one)]
     pub(crate) limit: usize,
+}
+
+/// An update.
+#[derive(Debug, Args)]
+pub(crate) struct UpdateArgs {
+    /// The run
+    pub(crate) run: String,
+    /// The update's name
+    pub(crate) name: String,
+    /// Its input: JSON, `@FILE`, or plain text
+    #[arg(value_name = "JSON|@FILE", default_value = "null")]
+    pub(crate) input: String,
+    /// The update's id in the run: the same again is the same update, and has the same answer
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// How long to wait for the answer
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    pub(crate) wait: Span,
 }
 
 /// The name of the person who decides, and a comment.

@@ -37,6 +37,8 @@ mod rehearse;
 mod replay_check;
 mod run;
 mod runs;
+mod runs_ask;
+mod runs_list;
 mod runs_show;
 mod schedules;
 mod spaces;

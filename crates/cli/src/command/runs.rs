@@ -18,7 +18,7 @@ use consort_api::{
 use consort_types::{Code, Error, Result, RunId, Span};
 use serde_json::{Value, json};
 
-use super::{decide, inbox, outcome, run, runs_show, step};
+use super::{decide, inbox, outcome, run, runs_ask, runs_list, runs_show, step};
 use crate::{
     app::{App, Need, Session},
     args::{DecisionArgs, RunsCommand},
@@ -39,7 +39,7 @@ pub(crate) async fn execute(app: &App, command: RunsCommand) -> Result<Exit> {
 async fn execute_with(app: &App, session: &Session, command: RunsCommand) -> Result<Exit> {
     let client = &session.client;
     match command {
-        RunsCommand::List(args) => runs_show::list(app, client, args).await?,
+        RunsCommand::List(args) => runs_list::list(app, client, args).await?,
         RunsCommand::Show { run, step: Some(path), .. } => {
             step::show(app, client, select::run(client, &run).await?, &path).await?;
         }
@@ -71,6 +71,10 @@ async fn execute_with(app: &App, session: &Session, command: RunsCommand) -> Res
             return each::<DeleteRun>(app, session, &runs, "deleted", &()).await;
         }
         RunsCommand::Signal { run, name, payload } => send_signal(app, session, &run, name, &payload).await?,
+        RunsCommand::Query { run, name } => {
+            runs_ask::query(app, client, select::run(client, &run).await?, name).await?;
+        }
+        RunsCommand::Update(args) => return runs_ask::update(app, session, args).await,
         RunsCommand::Approve { run, step, reject, value, decision } => {
             let run = select::run(client, &run).await?;
             let value = value.map(|value| input::payload(&value, app.settings.folder())).transpose()?;

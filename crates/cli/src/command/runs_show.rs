@@ -10,71 +10,26 @@ use consort_api::{
         CompareParams, CompareRuns, Difference, HistoryEntry, HistoryParams, ReplayRun, RunHistory, RunSteps, RunTree,
         StepNode, StepState, StepsParams,
     },
-    runs::{ListRuns, ListRunsParams, RunParams, RunSummary, ShowRun, ShowRunParams},
+    runs::{RunParams, RunSummary, ShowRun, ShowRunParams},
 };
 use consort_types::{Code, Error, Result, RunId, StepInstanceId, limits};
 use serde_json::json;
 
 use crate::{
     app::App,
-    args::ListArgs,
     client::Client,
     exit::Exit,
     show::{
         history,
         style::{Paint, clean, terminal_size, wrapped},
         table::Table,
-        tree::{self, Frame, state_paint, status_paint},
+        tree::{self, Frame, state_paint},
         when::{self, took},
     },
 };
 
-/// Runs, newest first.
-pub(crate) async fn list(app: &App, client: &Client, args: ListArgs) -> Result<()> {
-    let filter = ListRunsParams {
-        status: args.status.iter().map(|word| word.parse()).collect::<Result<_>>()?,
-        workflow: args.workflow,
-        labels: super::run::labels(&args.label)?,
-        children: args.children,
-        ..ListRunsParams::default()
-    };
-    let mut table =
-        Table::new(&["RUN", "WORKFLOW", "STATUS", "STARTED", "TOOK", "ABOUT"]).spare(&["WORKFLOW", "STARTED", "TOOK"]);
-    let (mut cursor, mut count, now) = (None, 0, when::now());
-    while count < args.limit {
-        let limit = Some((args.limit - count).min(limits::PAGE_ITEMS_MAX));
-        let page = client.call::<ListRuns>(&ListRunsParams { cursor, limit, ..filter.clone() }, &()).await?;
-        for run in page.items {
-            count += 1;
-            if app.json {
-                app.print_line(&run);
-                continue;
-            }
-            let status = if run.paused { format!("{} (paused)", run.status) } else { run.status.to_string() };
-            table.row(vec![
-                (run.run.to_string(), None),
-                (run.workflow.clone(), Some(Paint::Bold)),
-                (status, Some(status_paint(&run.status))),
-                (when::ago(run.started_at, now), Some(Paint::Dim)),
-                (took(run.ended_at.unwrap_or(now).since(run.started_at)), Some(Paint::Dim)),
-                (about(&run), Some(Paint::Dim)),
-            ]);
-        }
-        cursor = page.next;
-        if cursor.is_none() {
-            break;
-        }
-    }
-    if count > 0 && !app.json {
-        app.print(&table.render(app.out));
-    } else if count == 0 && app.err.terminal {
-        app.eprint("there are no such runs");
-    }
-    Ok(())
-}
-
 /// What is worth knowing of a run in a few words.
-fn about(run: &RunSummary) -> String {
+pub(super) fn about(run: &RunSummary) -> String {
     let mut parts = Vec::new();
     if let Some(error) = &run.error {
         parts.push(error.message.clone());

@@ -74,6 +74,7 @@ fn describe(entry: &HistoryEntry) -> (String, Option<Paint>) {
             let payload = payload.map(|payload| format!(": {}", cut(&clean(&payload.to_string()), PAYLOAD_COLUMNS)));
             (format!("signal `{}` received{}", text(&entry.name), payload.unwrap_or_default()), None)
         }
+        EventKind::UpdateReceived => (format!("update `{}` received", text(&entry.name)), None),
         EventKind::RunPaused => ("run paused".into(), Some(Paint::Yellow)),
         EventKind::RunResumed => ("run resumed".into(), None),
         EventKind::RunCancelling => (format!("run is being cancelled: {}", text(&entry.reason)), Some(Paint::Yellow)),

@@ -113,7 +113,17 @@ pub(crate) fn journal_line(entry: &JournalEntry, style: Style, columns: usize) -
     let with = |document: &Option<Document>| document.as_ref().map(text).unwrap_or_default();
     let mut request = entry.kind.as_str().to_owned();
     let about = match &entry.kind {
-        JournalKind::Run | JournalKind::Signal => text_of(&entry.name),
+        JournalKind::Run | JournalKind::Signal | JournalKind::Update => text_of(&entry.name),
+        JournalKind::Expose => format!("{} {}", text_of(&entry.name), with(&entry.value)),
+        JournalKind::Labels => {
+            let labels = entry.labels.iter().map(|(label, value)| clean(&format!("{label}={value}")));
+            labels.collect::<Vec<_>>().join(", ")
+        }
+        JournalKind::Answer => {
+            let told =
+                entry.rejection.as_ref().map_or_else(|| with(&entry.value), |why| clean(&format!("rejected: {why}")));
+            format!("{} {told}", entry.update.unwrap_or_default())
+        }
         JournalKind::Call => format!("{} {}", text_of(&entry.capability), with(&entry.input)),
         JournalKind::Sleep => entry.span.map(|span| span.to_string()).unwrap_or_default(),
         JournalKind::Approval => format!("{} {}", text_of(&entry.prompt), with(&entry.detail)),

@@ -273,6 +273,7 @@ fn wait_words(node: &StepNode, frame: &Frame<'_>, unknown: &str) -> String {
     for wait in &node.waits_for {
         let title = wait.title.as_deref();
         match (wait.kind.as_str(), &wait.name) {
+            ("update", Some(name)) => what.push(with_title(&format!("update `{name}`"), title)),
             ("signal", Some(name)) => what.push(with_title(&format!("signal `{name}`"), title)),
             ("event", Some(topic)) => what.push(format!("event `{topic}`")),
             ("lock", Some(name)) => what.push(format!("lock `{name}`")),

@@ -12,6 +12,7 @@ use crate::{
     quota::namespace,
     registry::uses,
     run::{
+        beside,
         keys::{HistoryKey, ListKey, ScopeKey, TimerKind, root_task},
         rows::{
             history::HistoryEvent,
@@ -83,7 +84,7 @@ type Reap = fn(&mut ApplyContext<'_>, RunId, usize) -> Result<usize>;
 /// Removes some of a deleted run's rows; another timer removes the rest.
 pub(crate) fn reap(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
     let mut left = limits::DELETE_ROWS_PER_TICK_MAX;
-    let passes: [Reap; 4] = [reap_steps, reap_scopes, reap_entries, reap_history];
+    let passes: [Reap; 5] = [reap_steps, reap_scopes, reap_entries, reap_history, beside::reap];
     for pass in passes {
         left -= pass(ctx, id, left)?.min(left);
     }

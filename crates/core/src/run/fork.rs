@@ -15,7 +15,7 @@ use crate::{
     context::{ApplyContext, LIGHT_PER_UNIT, PendingWork},
     quota::namespace,
     run::{
-        close,
+        beside, close,
         keep_journal::{self, Again, KeptJournal},
         keys::ScopeKey,
         lifecycle::{self, NewRun},
@@ -95,7 +95,11 @@ fn fork_run(ctx: &mut ApplyContext<'_>, command: &ForkRun) -> Result<()> {
             ..NewRun::of(command.run, &old.namespace, old.hash, Arc::clone(&definition), input)
         },
     )?;
-    open_fork(ctx, command, definition.root(), &rerun, &undone)
+    open_fork(ctx, command, definition.root(), &rerun, &undone)?;
+    beside::take_over(ctx, (command.from, command.run), |state, task| {
+        let top = locate::top_step(state, task)?;
+        Ok(!rerun.get(top.index as usize).copied().unwrap_or(true))
+    })
 }
 
 /// Which steps of the root block run again.

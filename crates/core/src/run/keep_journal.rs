@@ -4,12 +4,15 @@
 //! `fork`).
 //! Invariant: what is kept has no open entry, and the task that has it is given the same input.
 
-use consort_types::{Result, RunId, StepInstanceId};
+use consort_types::{Result, RunId, StepInstanceId, worker::JournalRequest};
 use minicbor::{Decode, Encode};
 
 use crate::{
     context::ApplyContext,
-    run::rows::step::{Step, StepState},
+    run::{
+        beside,
+        rows::step::{Step, StepState},
+    },
     task::{keys::EntryKey, rows::TaskEntry},
 };
 
@@ -51,6 +54,10 @@ pub(crate) fn keep(ctx: &mut ApplyContext<'_>, kept: KeptJournal, step: &Again<'
         ctx.charge(1);
         for document in row.documents() {
             ctx.retain(document)?;
+        }
+        // What it had exposed by then, the new run exposes too; labels come with the run.
+        if let (JournalRequest::Expose { name, value }, Some(_)) = (&row.request, &row.output) {
+            beside::expose(ctx, task, entry, (name, value))?;
         }
         ctx.state.tables.entries.insert_new(EntryKey { task, entry }, TaskEntry { due: None, place: None, ..row });
     }

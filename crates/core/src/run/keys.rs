@@ -153,6 +153,58 @@ impl Key for LaterKey {
     }
 }
 
+/// What a row beside a run is; part of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum BesideKind {
+    /// An exposed value, by its name.
+    Value = 0,
+    /// An update, by its id.
+    Update = 1,
+    /// How many there are of each, without a name.
+    Counts = 2,
+}
+
+/// What a run has beside its steps.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BesideKey {
+    /// The run.
+    pub run: RunId,
+    /// What it is.
+    pub kind: BesideKind,
+    /// Its name or id.
+    pub name: String,
+}
+
+impl BesideKey {
+    pub(crate) fn new(run: RunId, kind: BesideKind, name: &str) -> Self {
+        Self { run, kind, name: name.to_owned() }
+    }
+}
+
+impl Key for BesideKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.run.0);
+        out.push(self.kind as u8);
+        put_text(out, &self.name);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let run = parts.run()?;
+        let kinds = [BesideKind::Value, BesideKind::Update, BesideKind::Counts];
+        let kind = *kinds.get(usize::from(parts.u8()?))?;
+        let key = Self { run, kind, name: parts.text()? };
+        parts.end(key)
+    }
+}
+
+impl OfRun for BesideKey {
+    fn run(&self) -> RunId {
+        self.run
+    }
+}
+
 /// An entry of a run's journal: `n` counts the entries that one record made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HistoryKey {

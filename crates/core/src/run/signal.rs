@@ -3,12 +3,13 @@
 //! For: matching signals with the steps and journal entries that wait for them. Not for: beginning to wait (see `wait`).
 //! Invariant: a signal is read by exactly one waiter, first come, first served.
 
-use consort_types::{Code, Error, Name, Payload, Result, RunId, Seq, StepInstanceId, limits};
+use consort_types::{Code, Error, Name, Payload, Result, RunId, Seq, StepInstanceId, limits, worker::JournalRequest};
 use minicbor::{Decode, Encode};
 
 use crate::{
     context::{ApplyContext, Outcome, PendingWork},
     run::{
+        beside::{self, LINE},
         keys::SignalKey,
         lifecycle::refuse_ended,
         rows::{
@@ -73,7 +74,7 @@ pub(crate) fn signal(ctx: &mut ApplyContext<'_>, id: RunId, name: &str, payload:
 }
 
 /// Gives a signal to the first that waits for it, or keeps it at its place in line.
-fn give(ctx: &mut ApplyContext<'_>, place: SignalKey, payload: &Payload) -> Result<()> {
+pub(crate) fn give(ctx: &mut ApplyContext<'_>, place: SignalKey, payload: &Payload) -> Result<()> {
     let (from, to) = signal_range(place.run, &place.name);
     while let Some((key, waiter)) = ctx.state.tables.waiters.range(&from, &to, 1)?.pop() {
         ctx.state.tables.waiters.delete(&key);
@@ -99,6 +100,9 @@ pub(crate) fn leave(
     unread: Option<&Payload>,
 ) -> Result<()> {
     let key = |(seq, n)| SignalKey { run, name: name.to_owned(), seq, n };
+    if let Some(payload) = unread.filter(|_| name.starts_with(LINE)) {
+        beside::note_taken(ctx, run, payload, None)?;
+    }
     match (unread, place) {
         (Some(payload), place) => give(ctx, key(place.unwrap_or((ctx.seq, 0))), payload)?,
         (None, Some(place)) => ctx.state.tables.waiters.delete(&key(place)),
@@ -157,12 +161,21 @@ fn note_place(ctx: &mut ApplyContext<'_>, waiter: &Waiter, place: (Seq, u32)) ->
 fn deliver(ctx: &mut ApplyContext<'_>, waiter: &Waiter, place: (Seq, u32), payload: Payload) -> Result<()> {
     note_place(ctx, waiter, place)?;
     if let Some(entry) = waiter.entry {
+        if is_update(ctx.state, waiter.task, entry)? {
+            beside::note_taken(ctx, waiter.task.run, &payload, Some((waiter.task, entry)))?;
+        }
         answer::answer(ctx, waiter.task, entry, Ok(payload))
     } else {
         ctx.retain(&payload)?;
         ctx.enqueue(PendingWork::Finish(waiter.task, Outcome::Completed(payload)));
         Ok(())
     }
+}
+
+/// Whether an entry waits for an update.
+fn is_update(state: &mut State, task: StepInstanceId, entry: u32) -> Result<bool> {
+    let row = state.tables.entries.get_shared(&EntryKey { task, entry })?;
+    Ok(row.is_some_and(|row| matches!(row.request, JournalRequest::Update { .. })))
 }
 
 fn signal_range(run: RunId, name: &str) -> (SignalKey, SignalKey) {

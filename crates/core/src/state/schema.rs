@@ -39,8 +39,9 @@ use crate::{
         rows::{Agent, DefinitionUse, WorkflowRevision},
     },
     run::{
-        keys::{HistoryKey, LaterKey, ListKey, OfRun, ScopeKey, SignalKey, TimerKey},
+        keys::{BesideKey, HistoryKey, LaterKey, ListKey, OfRun, ScopeKey, SignalKey, TimerKey},
         rows::{
+            beside::Beside,
             history::HistoryEntry,
             run::{IdempotencyRecord, Later, Run},
             signal::{Signal, Waiter},
@@ -228,6 +229,8 @@ tables! {
     signals: b'g', SignalKey => Signal, 256, of run until Ended;
     /// Steps and entries that wait for signals.
     waiters: b'y', SignalKey => Waiter, 256, of run until Ended;
+    /// Values that the code of runs exposes, and updates with their answers.
+    beside: b'7', BesideKey => Beside, 256, of run until Deleted;
     /// What waits for a person.
     inbox: b'x', InboxKey => InboxItem, 256, of run until Ended;
     /// Tasks that wait for code that fits their journals.

@@ -10,6 +10,7 @@ use crate::{
     context::{ApplyContext, Outcome, PendingWork},
     fatal::split_fatal,
     run::{
+        beside::LINE,
         keys::TimerKind,
         locate::{InstanceKind, locate},
         signal,
@@ -40,12 +41,15 @@ fn closable(ctx: &mut ApplyContext<'_>, task: StepInstanceId, by: u32, entry: u3
     let is_wait = |row: &TaskEntry| {
         matches!(
             row.request,
-            JournalRequest::Sleep { .. } | JournalRequest::Signal { .. } | JournalRequest::Approval { .. }
+            JournalRequest::Sleep { .. }
+                | JournalRequest::Signal { .. }
+                | JournalRequest::Approval { .. }
+                | JournalRequest::Update { .. }
         )
     };
     row.filter(is_wait).ok_or_else(|| {
         Error::new(Code::BadRequest, format!("entry {entry} of task `{task}` is no wait before entry {by}"))
-            .hint("`forget` closes `sleep`, `signal` and `approval` entries that were recorded before")
+            .hint("`forget` closes `sleep`, `signal`, `approval` and `update` entries that were recorded before")
     })
 }
 
@@ -68,6 +72,9 @@ fn close(ctx: &mut ApplyContext<'_>, task: StepInstanceId, by: u32, entry: u32, 
         JournalRequest::Sleep { .. } if waits => ctx.disarm_entry(due, task, TimerKind::Sleep, entry),
         JournalRequest::Signal { name, .. } if waits || unread.is_some() => {
             signal::leave(ctx, task.run, &name, place, unread.as_ref())?;
+        }
+        JournalRequest::Update { name, .. } if waits || unread.is_some() => {
+            signal::leave(ctx, task.run, &format!("{LINE}{name}"), place, unread.as_ref())?;
         }
         JournalRequest::Approval { .. } if waits => {
             if let Some(scope) = calls {

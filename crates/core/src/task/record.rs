@@ -4,7 +4,7 @@
 //! Invariant: an entry is recorded once at its position; the same entry again gets the first answer.
 
 use consort_types::{
-    Code, Error, Result, StepInstanceId, Token, WorkerInstance,
+    Code, Error, Payload, Result, StepInstanceId, Token, WorkerInstance,
     bounds::{check_error, check_optional_text},
     limits, replay,
     worker::{JournalEntry, JournalRequest, check_positions},
@@ -16,12 +16,13 @@ use crate::{
     effect::Effect,
     fatal::split_fatal,
     run::{
+        beside,
         keys::TimerKind,
         rows::{
             history::HistoryEvent,
             step::{AwaitedEnd, Pin, Step},
         },
-        signal,
+        signal, update,
     },
     space::journaled,
     state::missing,
@@ -165,7 +166,14 @@ fn append_entry(
         return answer::answer(ctx, task, index, Err(error));
     }
     // Only what it has begun is awaited: it begins nothing more.
-    let begins = !matches!(request, JournalRequest::Run { .. } | JournalRequest::Forget { .. });
+    let begins = !matches!(
+        request,
+        JournalRequest::Run { .. }
+            | JournalRequest::Forget { .. }
+            | JournalRequest::Expose { .. }
+            | JournalRequest::Labels { .. }
+            | JournalRequest::Answer { .. }
+    );
     if let Some(AwaitedEnd { error, .. }) = ends_as.filter(|_| begins) {
         return answer::answer(ctx, task, index, Err(error));
     }
@@ -191,7 +199,28 @@ fn begin(ctx: &mut ApplyContext<'_>, task: StepInstanceId, index: u32, row: &Tas
             answer::answer(ctx, task, index, split_fatal(done)?)
         }
         JournalRequest::Signal { name, .. } => signal::await_signal(ctx, task, Some(index), name),
+        JournalRequest::Update { name, .. } => {
+            signal::await_signal(ctx, task, Some(index), &format!("{}{name}", beside::LINE))
+        }
+        JournalRequest::Expose { name, value } => {
+            let done = beside::expose(ctx, task, index, (name, value));
+            said(ctx, task, index, done)
+        }
+        JournalRequest::Labels { labels } => {
+            let done = beside::set_labels(ctx, task.run, labels);
+            said(ctx, task, index, done)
+        }
+        JournalRequest::Answer { update, value, rejection } => {
+            let done = update::answer(ctx, (task, index), *update, (value.as_ref(), rejection.as_ref()));
+            said(ctx, task, index, done)
+        }
     }
+}
+
+/// Answers an entry that is done at once.
+fn said(ctx: &mut ApplyContext<'_>, task: StepInstanceId, index: u32, done: Result<()>) -> Result<()> {
+    let answer = split_fatal(done)?.map(|()| Payload::null());
+    answer::answer(ctx, task, index, answer)
 }
 
 /// An entry in a few words, with the title that its author gave it.
@@ -215,5 +244,13 @@ fn what(request: &JournalRequest) -> String {
             format!("go past {}", list.join(", "))
         }
         JournalRequest::State { .. } => "state".to_owned(),
+        JournalRequest::Expose { name, .. } => format!("expose {name}"),
+        JournalRequest::Labels { labels } => {
+            let list: Vec<String> = labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
+            format!("labels {}", list.join(", "))
+        }
+        JournalRequest::Update { name, .. } => format!("wait for update {name}"),
+        JournalRequest::Answer { update, value: Some(_), .. } => format!("answer to update {update}"),
+        JournalRequest::Answer { update, .. } => format!("rejection of update {update}"),
     }
 }

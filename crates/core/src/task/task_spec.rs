@@ -187,11 +187,15 @@ pub(crate) fn check_request(request: &JournalRequest) -> Result<()> {
             options.as_deref().map_or(Ok(()), check_options)
         }
         JournalRequest::Signal { name, .. } => Name::check("signal", name),
+        JournalRequest::Update { name, .. } => Name::check("update", name),
         JournalRequest::Run { .. }
         | JournalRequest::Sleep { .. }
         | JournalRequest::Approval { .. }
         | JournalRequest::Forget { .. }
-        | JournalRequest::State { .. } => Ok(()),
+        | JournalRequest::State { .. }
+        | JournalRequest::Expose { .. }
+        | JournalRequest::Labels { .. }
+        | JournalRequest::Answer { .. } => Ok(()),
     }
 }
 

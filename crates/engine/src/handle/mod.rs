@@ -6,6 +6,7 @@
 //! asking again with the same idempotency key is safe.
 
 mod ballots;
+mod beside;
 mod bulk;
 mod contracts;
 mod decide;
@@ -20,6 +21,7 @@ mod pushes;
 mod reads;
 mod registry;
 mod schedules;
+mod search;
 mod session;
 mod start;
 mod state;
@@ -33,6 +35,7 @@ use consort_types::{Code, Error, Result, limits};
 use futures::future::{join_all, select_all};
 
 pub use ballots::{BallotWatch, Ballots};
+pub use beside::RunBeside;
 pub use bulk::{BulkAction, BulkItem, BulkRequest, BulkResult};
 pub use decide::Decision;
 pub use events::{EventBus, EventWatch, FetchRequest, SubscriptionText, TriggerActionText, TriggerText, WatchedEvent};
@@ -42,6 +45,7 @@ pub use observe::AgentWatch;
 pub use operations::Deployed;
 pub use pushes::{PushWatch, Pushes};
 pub use schedules::{ScheduleRequest, Scheduler, ShownSchedule};
+pub use search::FailedSteps;
 pub use session::{Session, SessionSender};
 pub use start::{ForkRequest, StartRequest, Started};
 pub use state::{StatePage, StateStore, StateWatch};

@@ -129,7 +129,7 @@ impl Handle {
     }
 
     /// Refuses a payload that does not fit what the wait for the signal says.
-    async fn check_signal(&self, name: &str, schema: Option<&Payload>, payload: &Payload) -> Result<()> {
+    pub(super) async fn check_signal(&self, name: &str, schema: Option<&Payload>, payload: &Payload) -> Result<()> {
         let (Some(Payload::Inline(schema)), Payload::Inline(payload)) = (schema, payload) else { return Ok(()) };
         let (schema, payload, name) = (Arc::clone(schema), Arc::clone(payload), name.to_owned());
         let checked = tokio::task::spawn_blocking(move || contracts::check_signal(&name, &schema, &payload));

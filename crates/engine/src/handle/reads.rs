@@ -130,6 +130,7 @@ impl Handle {
         cursor: Option<String>,
         limit: impl Into<Option<usize>>,
     ) -> Result<Page<RunSummary>> {
+        check_optional_text("text", filter.text.as_deref(), limits::SEARCH_TEXT_BYTES_MAX)?;
         let (namespace, limit) = (named("namespace", namespace)?, page_items(limit.into(), limits::PAGE_ITEMS_MAX)?);
         self.of(&namespace)
             .read(move |machine| machine.list_runs(&namespace, &filter, cursor.as_deref(), limit))

@@ -11,7 +11,7 @@ use consort_core::{
     command::{
         Approve, AttemptLost, CancelRun, DeleteRun, Deploy, ForkRun, KeptJournal, PauseRun, RegisterAgent, Resolution,
         ResolveUnknown, SetRetention, SignalRun, StartRun, TaskComplete, TaskFail, TaskPark, TaskRecord, TaskTaken,
-        Tick,
+        Tick, UpdateRun,
     },
 };
 use consort_types::{
@@ -197,6 +197,10 @@ fn operate(kind: u8, world: &mut World, choices: &mut Choices<'_>) -> Command {
         29 | 30 => Command::PauseRun(PauseRun { namespace, run: some_run(world, choices), paused: choices.once_in(2) }),
         31 | 32 => {
             let (run, name) = (some_run(world, choices), choices.word(&["go", "stop", "", "other"]).to_owned());
+            if kind == 32 && name == "other" {
+                let (id, input) = (choices.word(&["u", "v", ""]).to_owned(), payload(world, choices));
+                return Command::UpdateRun(UpdateRun { namespace, run, name: "go".to_owned(), id, input });
+            }
             Command::SignalRun(SignalRun { namespace, run, name, payload: payload(world, choices) })
         }
         33 => {

@@ -4,7 +4,7 @@
 //! Invariant: documents are carried over unread.
 
 use consort_types::{
-    Result, Span,
+    Payload, Result, Span,
     worker::{CallOptions, CallRetry, JournalEntry, JournalRequest, Route},
 };
 
@@ -12,7 +12,7 @@ use super::{
     error::{error_from_wire, error_to_wire},
     field::{document, labels, payload, required, some, text},
 };
-use crate::v1::{self, journal_entry};
+use crate::v1::{self, answer_request::Outcome, journal_entry};
 
 impl From<JournalEntry> for v1::JournalEntry {
     fn from(entry: JournalEntry) -> Self {
@@ -57,6 +57,16 @@ impl From<JournalRequest> for journal_entry::Request {
             JournalRequest::State { transaction } => {
                 Self::State(v1::StateRequest { transaction: document(transaction) })
             }
+            JournalRequest::Expose { name, value } => Self::Expose(v1::ExposeRequest { name, value: document(value) }),
+            JournalRequest::Labels { labels } => {
+                Self::Labels(v1::LabelsRequest { labels: labels.into_iter().collect() })
+            }
+            JournalRequest::Update { name, schema } => {
+                Self::Update(v1::UpdateRequest { name, schema: schema.map(document).unwrap_or_default() })
+            }
+            JournalRequest::Answer { update, value, rejection } => {
+                Self::Answer(v1::AnswerRequest { update, outcome: Some(outcome_to_wire(value, rejection)) })
+            }
         }
     }
 }
@@ -81,7 +91,28 @@ impl From<journal_entry::Request> for JournalRequest {
             }
             Request::Forget(forget) => Self::Forget { entries: forget.entries },
             Request::State(state) => Self::State { transaction: payload(&state.transaction) },
+            Request::Expose(expose) => Self::Expose { name: expose.name, value: payload(&expose.value) },
+            Request::Labels(given) => Self::Labels { labels: labels(given.labels) },
+            Request::Update(update) => {
+                let schema = (!update.schema.is_empty()).then(|| payload(&update.schema));
+                Self::Update { name: update.name, schema }
+            }
+            Request::Answer(answer) => {
+                let (value, rejection) = match answer.outcome {
+                    Some(Outcome::Value(value)) => (Some(payload(&value)), None),
+                    Some(Outcome::Rejection(rejection)) => (None, Some(rejection)),
+                    None => (None, None),
+                };
+                Self::Answer { update: answer.update, value, rejection }
+            }
         }
+    }
+}
+
+fn outcome_to_wire(value: Option<Payload>, rejection: Option<String>) -> Outcome {
+    match value {
+        Some(value) => Outcome::Value(document(value)),
+        None => Outcome::Rejection(rejection.unwrap_or_default()),
     }
 }
 

@@ -11,6 +11,7 @@ use consort_api::{
         ResumeAgent, ShowAgent, WeighAgent, WeightRequest,
     },
     backup::{Backup, BackupRequest, MakeBackup},
+    beside::{QueryValue, Update, UpdateParams, UpdateRun, ValueParams},
     inbox::{Decide, DecideRequest, InboxItem, ItemParams, ListInbox},
     inside::{
         CompareParams, CompareRuns, Comparison, HistoryEntry, HistoryParams, Replay, ReplayRun, RunHistory, RunSteps,
@@ -25,7 +26,7 @@ use consort_api::{
     server::{RetentionRequest, SetRetention, ShowRetention},
 };
 use consort_types::{Result, RunId, Span, StepInstanceId, registry::LimitScope};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::Client;
 
@@ -34,6 +35,28 @@ impl Client {
     pub async fn signal(&self, run: RunId, name: &str, payload: &impl Serialize) -> Result<SignalSent> {
         let payload = Document::of("payload", payload)?;
         self.call::<SignalRun>(&SignalParams { run, name: name.to_owned() }, &payload).await
+    }
+
+    /// A value that the code of a run exposes.
+    ///
+    /// # Errors
+    /// [`Code::ValueNotFound`](consort_types::Code::ValueNotFound) with the names that there are.
+    pub async fn query<T: DeserializeOwned>(&self, run: RunId, name: &str) -> Result<T> {
+        self.call::<QueryValue>(&ValueParams { run, name: name.to_owned() }, &()).await?.read("exposed value")
+    }
+
+    /// Sends an update to a run and waits for its answer, at most `wait` (up to 60 s). With an `id` it may be sent again:
+    /// the same id is the same update.
+    pub async fn update(
+        &self,
+        run: RunId,
+        name: &str,
+        input: &impl Serialize,
+        id: Option<&str>,
+        wait: Option<Span>,
+    ) -> Result<Update> {
+        let params = UpdateParams { run, name: name.to_owned(), id: id.map(str::to_owned), wait };
+        self.call::<UpdateRun>(&params, &Document::of("input of the update", input)?).await
     }
 
     /// Cancels a run and all below it. Its clean-up steps still run; it ends when they have.

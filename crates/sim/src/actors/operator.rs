@@ -8,14 +8,14 @@ use std::collections::BTreeSet;
 
 use consort_core::{
     Command,
-    command::{CancelRun, DeleteRun, ForkRun, KeptJournal, PauseRun, SetRetention, SignalRun},
+    command::{CancelRun, DeleteRun, ForkRun, KeptJournal, PauseRun, SetRetention, SignalRun, UpdateRun},
     view::RunFilter,
 };
 use consort_types::{Code, Payload, RunId, Span, limits};
 
 use crate::{
-    clock::SECOND, context::Context, event::Event, oracle::signal_payload, plan::Checked, requests::Purpose,
-    roster::NAMESPACES,
+    answers::UPDATE, clock::SECOND, context::Context, event::Event, oracle::signal_payload, plan::Checked,
+    requests::Purpose, roster::NAMESPACES,
 };
 
 /// The operators.
@@ -124,7 +124,12 @@ fn some_run(ctx: &mut Context) -> Option<(usize, RunId)> {
 
 fn signal(ctx: &mut Context, namespace: usize, run: RunId) {
     let (namespace, name) = (NAMESPACES[namespace].to_owned(), "go".to_owned());
+    let (of, update) = (namespace.clone(), UPDATE.to_owned());
     ctx.request(Command::SignalRun(SignalRun { namespace, run, name, payload: signal_payload() }), Purpose::Any);
+    // The same update of a run comes again and again, beside others.
+    let id = format!("u{}", ctx.requests.count() % 3);
+    let command = UpdateRun { namespace: of, run, name: update, id, input: signal_payload() };
+    ctx.request(Command::UpdateRun(command), Purpose::Any);
 }
 
 /// A cancellation from another namespace, which must be refused.

@@ -10,7 +10,9 @@ use consort_core::{
     Command, Reply, TABLES,
     command::PauseSubscription,
     keys::{DeliveryKey, EventIdKey, EventKey, EventList, EventListKey, NamedKey, SpaceEventKey},
-    rows::{Delivery, DeliveryState, EventStream, Run, Space, StoredEvent, Subscription, SubscriptionSettings, Trigger},
+    rows::{
+        Delivery, DeliveryState, EventStream, Run, Space, StoredEvent, Subscription, SubscriptionSettings, Trigger,
+    },
     view::{Fetched, Published},
 };
 use consort_types::{
@@ -153,7 +155,7 @@ impl BusOracle {
             if let Some(DeliveryState::Task(run)) = new
                 && old != new
             {
-                self.handed(at, key, run, changes)?;
+                self.handed(at, &key, run, changes)?;
             }
         }
         Ok(())
@@ -184,7 +186,7 @@ impl BusOracle {
         Err(Violation::of(2, what))
     }
 
-    fn handed(&mut self, at: (Seq, Time), key: DeliveryKey, run: RunId, changes: &[Change]) -> Checked {
+    fn handed(&mut self, at: (Seq, Time), key: &DeliveryKey, run: RunId, changes: &[Change]) -> Checked {
         let wrong = |law, what: &str| Err(Violation::of(law, format!("record {}: task of {key:?}: {what}", at.0)));
         let delivers = run_in(changes, run).and_then(|row| row.delivers);
         if delivers.is_none_or(|one| (&one.subscription, one.position) != (&key.subscription, key.position)) {

@@ -35,6 +35,7 @@ pub(crate) fn tamper(injected: InjectedBug, command: &Command, changes: &mut Vec
         InjectedBug::EffectForgotten => forget_effect(command, changes).is_some(),
         InjectedBug::Miscount => miscount(command, changes).is_some(),
         InjectedBug::PinMiscounted => forget(changes, TABLES.pinned),
+        InjectedBug::ValueForgotten => forget_value(changes),
         InjectedBug::DivergedForgotten => forget(changes, TABLES.diverged),
         InjectedBug::ChangeForgotten => forget(changes, TABLES.changes),
         InjectedBug::UpdateLost => lose_update(command, changes, "n/").is_some(),
@@ -107,6 +108,13 @@ fn leave_wait(command: &Command, changes: &mut Vec<Change>) -> bool {
     }
     let before = changes.len();
     changes.retain(|change| !TABLES.waiters.has(&change.key) || change.new.is_some());
+    changes.len() < before
+}
+
+/// An exposed value stays as it was.
+fn forget_value(changes: &mut Vec<Change>) -> bool {
+    let before = changes.len();
+    changes.retain(|change| !TABLES.beside.has(&change.key) || change.old.is_none());
     changes.len() < before
 }
 

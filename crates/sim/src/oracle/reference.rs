@@ -10,7 +10,7 @@ use std::{
 
 use consort_core::{
     Backing, Command, Effect, Machine, Reply,
-    command::{Approve, Deploy, SignalRun, StartRun, TaskComplete, TaskFail, TaskPark, TaskRecord, Tick},
+    command::{Approve, Deploy, SignalRun, StartRun, TaskComplete, TaskFail, TaskPark, TaskRecord, Tick, UpdateRun},
     rows::RunStatus,
     view::RunFilter,
 };
@@ -18,7 +18,7 @@ use consort_types::{Code, Error, Locality, Payload, Result, RunId, Seq, StepInst
 use consort_workflow::CompiledWorkflow;
 
 use super::fold::Memory;
-use crate::answers::{Answer, Next, answer, document, next};
+use crate::answers::{Answer, Next, UPDATE, answer, document, next};
 
 /// Records that an undisturbed run may take.
 const RECORDS_MAX: u32 = 20_000;
@@ -121,6 +121,10 @@ impl Reference {
             let (namespace, name, payload) = (NAMESPACE.to_owned(), "go".to_owned(), signal_payload());
             // A signal before this one may have ended it.
             drop(self.apply(&Command::SignalRun(SignalRun { namespace, run: item.run, name, payload })));
+            let (namespace, name, id) =
+                (NAMESPACE.to_owned(), UPDATE.to_owned(), format!("u{}", self.machine.applied()));
+            let update = UpdateRun { namespace, run: item.run, name, id, input: signal_payload() };
+            drop(self.apply(&Command::UpdateRun(update)));
         }
         Ok(())
     }

@@ -7,10 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use consort_core::{
     Command, TABLES, TableSpec, Until,
-    keys::{AgentKey, DefinitionKey, DivergedKey, EntryKey, HistoryKey, InboxKey, NamedKey, TimerKey, TimerKind},
+    keys::{
+        AgentKey, BesideKey, BesideKind, DefinitionKey, DivergedKey, EntryKey, HistoryKey, InboxKey, NamedKey,
+        TimerKey, TimerKind,
+    },
     rows::{
-        DefinitionUse, HistoryEntry, HistoryEvent, Meta, Namespace, NamespaceCounts, PinnedTasks, Run, RunStatus, Step,
-        StepState, TaskCounts, TaskEntry, Waiter, WorkflowRevision,
+        Beside, DefinitionUse, HistoryEntry, HistoryEvent, Meta, Namespace, NamespaceCounts, PinnedTasks, Run,
+        RunStatus, Step, StepState, TaskCounts, TaskEntry, Waiter, WorkflowRevision,
     },
     tables::{Key, Row},
 };
@@ -116,17 +119,52 @@ pub(crate) fn check(context: &Context<'_>, changes: &[Change], rows: &Rows) -> C
         return Err(Violation::of(law, what));
     }
     check_forgotten(context, rows)?;
+    check_told(context, changes, rows)?;
     for change in changes {
         check_size(change)?;
         if TABLES.steps.has(&change.key) {
             check_step(context, change, rows)?;
         } else if TABLES.runs.has(&change.key) {
             check_run(context, change, rows)?;
+        } else if TABLES.beside.has(&change.key) {
+            check_beside(context, change)?;
         } else if TABLES.history.has(&change.key) && change.old.is_some() && change.new.is_some() {
             return Err(Violation::of(2, format!("record {}: history was rewritten", context.seq)));
         }
     }
     Ok(())
+}
+
+/// The value of a name is that of the last entry that exposed it, and an update has the answer that code gave it.
+fn check_told(context: &Context<'_>, changes: &[Change], rows: &Rows) -> Checked {
+    let Command::TaskRecord(record) = context.command else { return Ok(()) };
+    let (task, seq) = (record.task, context.seq);
+    let key = key_bytes(TABLES.entries, &EntryKey { task, entry: record.index });
+    // The same entry again exposes nothing again.
+    let new = changes.iter().find(|change| change.key == key && change.old.is_none());
+    let row = new.and_then(|change| change.new.as_deref()).and_then(decode::<TaskEntry>);
+    let Some(row) = row.filter(|row| row.error.is_none()) else { return Ok(()) };
+    let JournalRequest::Expose { name, value } = &row.request else { return Ok(()) };
+    let key = BesideKey { run: task.run, kind: BesideKind::Value, name: name.clone() };
+    let exposed = rows.get(&key_bytes(TABLES.beside, &key)).and_then(|row| decode::<Beside>(row));
+    match exposed {
+        Some(Beside::Value(exposed)) if exposed.value == *value => Ok(()),
+        other => Err(Violation::of(9, format!("record {seq}: `{name}` of task {task} is {other:?}, not {value:?}"))),
+    }
+}
+
+/// An update is what it was, and keeps its first answer.
+fn check_beside(context: &Context<'_>, change: &Change) -> Checked {
+    let update = |row: &Option<Vec<u8>>| match row.as_deref().and_then(decode::<Beside>) {
+        Some(Beside::Update(update)) => Some(update),
+        _ => None,
+    };
+    let (Some(old), Some(new)) = (update(&change.old), update(&change.new)) else { return Ok(()) };
+    let kept = old.outcome.is_none() || old.outcome == new.outcome;
+    if kept && (&old.name, &old.input, old.at) == (&new.name, &new.input, new.at) {
+        return Ok(());
+    }
+    Err(Violation::of(2, format!("record {}: an update was {old:?}, and is {new:?}", context.seq)))
 }
 
 /// What the code of a task has passed has no timer, no waiter and no question.

@@ -113,6 +113,26 @@ fn check_schema(schema: &Payload) -> Result<()> {
         .hint("say less in it, and check the rest in the code"))
 }
 
+/// Refuses an exposed value that is over the limit.
+fn check_exposed(name: &str, value: &Payload) -> Result<()> {
+    check_document(&format!("exposed value `{name}`"), value, limits::EXPOSED_VALUE_BYTES_MAX)
+        .map_err(|error| error.hint("expose what people look at, and put the rest into shared state or the output"))
+}
+
+/// Refuses an answer to an update that is over the limit.
+fn check_answer(value: &Payload) -> Result<()> {
+    check_document("answer to the update", value, limits::UPDATE_DOCUMENT_BYTES_MAX)
+        .map_err(|error| error.hint("answer with a reference instead of the document"))
+}
+
+fn check_document(what: &str, document: &Payload, max: usize) -> Result<()> {
+    let bytes = document.len();
+    if bytes <= max as u64 {
+        return Ok(());
+    }
+    Err(Error::new(Code::PayloadTooLarge, format!("the {what} has {bytes} bytes, the limit is {max}")))
+}
+
 /// Refuses more positions than a journal may have.
 pub fn check_positions(positions: &[u32]) -> Result<()> {
     check_count("positions of entries", positions.len(), limits::TASK_JOURNAL_ENTRIES_MAX as usize)
@@ -132,6 +152,19 @@ impl JournalRequest {
             Self::Signal { name, schema } => {
                 Name::check_size("signal", name)?;
                 schema.as_ref().map_or(Ok(()), check_schema)
+            }
+            Self::Update { name, schema } => {
+                Name::check_size("update", name)?;
+                schema.as_ref().map_or(Ok(()), check_schema)
+            }
+            Self::Expose { name, value } => {
+                Name::check_size("exposed value", name)?;
+                check_exposed(name, value)
+            }
+            Self::Labels { labels } => check_label_sizes("run", labels),
+            Self::Answer { value, rejection, .. } => {
+                value.as_ref().map_or(Ok(()), check_answer)?;
+                check_optional_text("rejection", rejection.as_deref(), limits::ERROR_MESSAGE_BYTES_MAX)
             }
             Self::Approval { prompt, .. } => check_text("prompt", prompt, limits::PROMPT_BYTES_MAX),
             Self::Forget { entries } => check_positions(entries),

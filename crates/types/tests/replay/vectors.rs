@@ -3,6 +3,8 @@
 //! For: every Rust test that decides what counts as the same request. Not for: the rule (see `consort_types::replay`).
 //! Invariant: a vector is read in full or not at all, and its documents are kept byte for byte.
 
+use std::collections::BTreeMap;
+
 use consort_types::{
     Payload, Span,
     worker::{CallOptions, JournalRequest},
@@ -28,6 +30,10 @@ enum Request {
     Signal { name: String },
     Approval { prompt: String, detail: String },
     State { transaction: String },
+    Expose { name: String, value: String },
+    Labels { labels: BTreeMap<String, String> },
+    Update { name: String },
+    Answer { update: u32, value: Option<String>, rejection: Option<String> },
 }
 
 impl Vector {
@@ -56,6 +62,14 @@ impl Request {
                 JournalRequest::Approval { prompt: prompt.clone(), detail: document(detail) }
             }
             Self::State { transaction } => JournalRequest::State { transaction: document(transaction) },
+            Self::Expose { name, value } => JournalRequest::Expose { name: name.clone(), value: document(value) },
+            Self::Labels { labels } => JournalRequest::Labels { labels: labels.clone() },
+            Self::Update { name } => JournalRequest::Update { name: name.clone(), schema: None },
+            Self::Answer { update, value, rejection } => JournalRequest::Answer {
+                update: *update,
+                value: value.as_ref().map(document),
+                rejection: rejection.clone(),
+            },
         }
     }
 }

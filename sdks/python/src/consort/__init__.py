@@ -14,6 +14,7 @@ from consort._generated.blocking.replica import Replica
 from consort._replica import AsyncReplica
 from consort._replica_local import ReplicaConflict, ReplicaSync, ReplicaValue
 from consort._state import StateSpace, StateTransaction, StateValue, StateWritten
+from consort._update import Update
 from consort._version import __version__
 from consort._worker import Worker
 
@@ -43,6 +44,7 @@ __all__ = [
     "StateWritten",
     "TaskContext",
     "TaskError",
+    "Update",
     "Worker",
     "__version__",
     "models",

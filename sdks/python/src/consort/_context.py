@@ -27,6 +27,7 @@ from consort._errors import Code, Seconds, TaskError, cut, microseconds, shown, 
 from consort._journal import PATCH, Journal
 from consort._proto.v1 import common_pb2, worker_pb2
 from consort._state import StateSpace, StateTransaction
+from consort._update import Sent, Update
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -491,6 +492,38 @@ class TaskContext:
         entry = _entry("signal", name=name, schema=signal_schema(result_type))
         return self._asked(_titled(entry, title), result_type)
 
+    @overload
+    def wait_update(self, name: str, *, result_type: type[T], title: str = ...) -> Answer[Update[T]]: ...
+    @overload
+    def wait_update(self, name: str, *, result_type: Any = ..., title: str = ...) -> Answer[Update[Any]]: ...
+    def wait_update(self, name: str, *, result_type: Any = Any, title: str = "") -> Answer[Update[Any]]:
+        """Waits for the next update of that name to the run: a signal whose sender is answered, by `answer` or `reject`
+        of what this gives. `title` is shown to people.
+
+        While the code waits, an input that does not fit `result_type` is refused where it is sent. One that came
+        before is not checked there: awaiting it then fails.
+        """
+        entry = _titled(_entry("update", name=name, schema=signal_schema(result_type)), title)
+        index = self._attempt.ask(entry).index
+
+        def say(value: Any, rejection: str | None) -> Answer[None]:
+            given = {"rejection": rejection} if rejection is not None else {"value": write("answer", value)}
+            return self._asked(_entry("answer", update=index, **given), None)
+
+        return Answer(self._attempt, index, Sent[result_type], functools.partial(Update, say))
+
+    def expose(self, name: str, value: Any) -> Answer[None]:
+        """Gives the run a value that anyone may read by its name, while it is active and after (`consort runs query`):
+        of each name the last counts. At most 64 KiB of JSON, and 100 names in a run.
+
+        A replay compares the name alone. Await it to know that it is durable.
+        """
+        return self._asked(_entry("expose", name=name, value=write("exposed value", value)), None)
+
+    def set_labels(self, labels: Mapping[str, str]) -> Answer[None]:
+        """Gives the run labels, beside those that it has: `consort runs list --label` finds it by them."""
+        return self._asked(_entry("labels", labels=dict(labels)), None)
+
     def wait_approval(self, prompt: str, detail: Any = None, *, title: str = "") -> Answer[Approval]:
         """Asks a person; `detail` is shown beside the prompt, and `title` in the tree of the run."""
         document = write("detail of the approval", detail)
@@ -570,6 +603,10 @@ _REQUESTS: Final[Mapping[str, Any]] = {
     "signal": worker_pb2.SignalRequest,
     "approval": worker_pb2.ApprovalRequest,
     "state": worker_pb2.StateRequest,
+    "expose": worker_pb2.ExposeRequest,
+    "labels": worker_pb2.LabelsRequest,
+    "update": worker_pb2.UpdateRequest,
+    "answer": worker_pb2.AnswerRequest,
 }
 SIGNAL_SCHEMA_BYTES_MAX: Final = 16 * 1024
 """Bytes of the schema of a signal."""
@@ -577,7 +614,7 @@ SIGNAL_SCHEMA_BYTES_MAX: Final = 16 * 1024
 TITLE_BYTES_MAX: Final = 128
 """Bytes of what the code calls an entry."""
 
-_TEXTS: Final = {"name", "capability", "prompt", "agent", "version", "sticky"}
+_TEXTS: Final = {"name", "capability", "prompt", "agent", "version", "sticky", "rejection"}
 """The fields of requests that are texts."""
 
 

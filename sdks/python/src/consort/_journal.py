@@ -22,7 +22,7 @@ from consort._replay import is_same
 ENTRIES_MAX: Final = 10_000
 """Entries in one task's journal."""
 
-_WAITS: Final = frozenset({"sleep", "signal", "approval"})
+_WAITS: Final = frozenset({"sleep", "signal", "approval", "update"})
 """Entries that wait for something outside, which is withdrawn when the code drops the wait."""
 
 PATCH: Final = "patch:"
@@ -462,6 +462,12 @@ def describe(entry: JournalEntry) -> str:  # noqa: PLR0911 - one for each kind
             return f"forget `{', '.join(map(str, entry.forget.entries))}`"
         case "state":
             return f"state `{entry.state.transaction.decode('utf-8', 'replace')[:80]}`"
+        case "expose" | "update" as kind:
+            return f"{kind} `{getattr(entry, kind).name}`"
+        case "labels":
+            return "labels"
+        case "answer":
+            return f"answer to the update of entry {entry.answer.update}"
         case _:
             return "a request of a newer version"
 

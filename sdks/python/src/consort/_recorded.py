@@ -69,8 +69,34 @@ class _State(_Entry):
     input: Any = None
 
 
+class _Expose(_Entry):
+    kind: Literal["expose"]
+    name: str
+    value: Any = None
+
+
+class _Labels(_Entry):
+    kind: Literal["labels"]
+    labels: dict[str, str] = {}
+
+
+class _Update(_Entry):
+    kind: Literal["update"]
+    name: str
+
+
+class _Answer(_Entry):
+    kind: Literal["answer"]
+    update: int
+    value: Any = None
+    rejection: str | None = None
+
+
+_Kind = _Run | _Call | _Sleep | _Signal | _Approval | _Forget | _State | _Expose | _Labels | _Update | _Answer
+
+
 class _Journal(BaseModel):
-    items: list[Annotated[_Run | _Call | _Sleep | _Signal | _Approval | _Forget | _State, Field(discriminator="kind")]]
+    items: list[Annotated[_Kind, Field(discriminator="kind")]]
 
 
 def journal_entries(journal: Any) -> list[worker_pb2.JournalEntry]:
@@ -83,6 +109,38 @@ def journal_entries(journal: Any) -> list[worker_pb2.JournalEntry]:
 
 def _message(entry: _Entry) -> worker_pb2.JournalEntry:
     message = worker_pb2.JournalEntry(after=entry.after)
+    if not _told(entry, message):
+        _asked(entry, message)
+    if entry.error is not None:
+        error = entry.error
+        message.error.CopyFrom(common_pb2.Error(code=error.code, message=error.message, hint=error.hint or ""))
+    elif "output" in entry.model_fields_set:
+        message.output = write("output", entry.output)
+    return message
+
+
+def _told(entry: _Entry, message: worker_pb2.JournalEntry) -> bool:
+    """Fills in what the code tells others; false where the entry is something else."""
+    match entry:
+        case _Expose():
+            message.expose.name = entry.name
+            message.expose.value = write("exposed value", entry.value)
+        case _Labels():
+            message.labels.labels.update(entry.labels)
+            message.labels.SetInParent()
+        case _Answer(rejection=str(rejection)):
+            message.answer.update = entry.update
+            message.answer.rejection = rejection
+        case _Answer():
+            message.answer.update = entry.update
+            message.answer.value = write("answer", entry.value)
+        case _:
+            return False
+    return True
+
+
+def _asked(entry: _Entry, message: worker_pb2.JournalEntry) -> None:
+    """Fills in what the code requests."""
     match entry:
         case _Run():
             message.run.name = entry.name
@@ -100,9 +158,5 @@ def _message(entry: _Entry) -> worker_pb2.JournalEntry:
             message.forget.entries.extend(entry.entries)
         case _State():
             message.state.transaction = write("transaction", entry.input)
-    if entry.error is not None:
-        error = entry.error
-        message.error.CopyFrom(common_pb2.Error(code=error.code, message=error.message, hint=error.hint or ""))
-    elif "output" in entry.model_fields_set:
-        message.output = write("output", entry.output)
-    return message
+        case _Update():
+            message.update.name = entry.name

@@ -21,8 +21,8 @@ _EXPONENT_DIGITS_MAX: Final = 9
 def is_same(recorded: JournalEntry, asked: JournalEntry) -> bool:
     """Whether `asked` is the request that was recorded.
 
-    How a call is to be done (retry, timeout, route) and what an approval is about may change between two attempts:
-    that does not change what the answer means.
+    How a call is to be done (retry, timeout, route), what an approval is about, and what others are shown or answered
+    may change between two attempts: that does not change what the answer means.
     """
     kind = recorded.WhichOneof("request")
     if kind is None or kind != asked.WhichOneof("request"):
@@ -32,7 +32,9 @@ def is_same(recorded: JournalEntry, asked: JournalEntry) -> bool:
         return known.capability == given.capability and is_same_document(known.input, given.input)
     if kind == "state":
         return is_same_document(recorded.state.transaction, asked.state.transaction)
-    member = {"sleep": "span_us", "approval": "prompt", "forget": "entries"}.get(kind, "name")
+    if kind == "labels":
+        return True
+    member = {"sleep": "span_us", "approval": "prompt", "forget": "entries", "answer": "update"}.get(kind, "name")
     return bool(getattr(getattr(recorded, kind), member) == getattr(getattr(asked, kind), member))
 
 

@@ -39,18 +39,20 @@ async def run_task(
     *,
     calls: Callable[[str, Any], Any] | None = None,
     signals: Mapping[str, Iterable[Any]] | None = None,
+    updates: Mapping[str, Iterable[Any]] | None = None,
     approve: Callable[[str, Any], Approval] | None = None,
     replay: bool = True,
 ) -> Any:
     """The output of a capability for an input, as a parsed document; raises `TaskError` where it fails.
 
     `calls` answers `ctx.call` (with the capability and the input; async or not; what it raises is the call's failure),
-    `signals` has the payloads of each signal in order (`{"paid": [True]}`), `approve` decides approvals. Pauses end at
-    once. A wait that is not answered is a failure. With `replay` the code runs a second time on what was recorded, as
-    after a crash: code that makes another request then fails with `C0303`.
+    `signals` has the payloads of each signal in order (`{"paid": [True]}`), `updates` the inputs of each update (whose
+    answers go nowhere), `approve` decides approvals. Pauses end at once. A wait that is not answered is a failure. With
+    `replay` the code runs a second time on what was recorded, as after a crash: code that makes another request then
+    fails with `C0303`.
     """
     loop = asyncio.get_running_loop()
-    engine = _Engine(calls, signals or {}, approve)
+    engine = _Engine(calls, signals or {}, updates or {}, approve)
     watch(loop)
     try:
         output = await engine.attempt(agent, capability, write("input", input), [])
@@ -205,12 +207,14 @@ class _Engine:
         self,
         calls: Callable[[str, Any], Any] | None,
         signals: Mapping[str, Iterable[Any]],
+        updates: Mapping[str, Iterable[Any]],
         approve: Callable[[str, Any], Approval] | None,
     ) -> None:
         self.threads = Threads(32)
         self.journal: list[worker_pb2.JournalEntry] = []
         self._calls = calls
-        self._signals = _queued(signals)
+        self._signals = _queued("signal", signals)
+        self._updates = _queued("update", updates)
         self._approve = approve
         self._attempt: Attempt | None = None
         self._concluded: asyncio.Future[worker_pb2.WorkerMessage | None] | None = None
@@ -275,18 +279,20 @@ class _Engine:
         if attempt is not None:
             attempt.recorded(index, entry)
 
-    async def _result(self, entry: worker_pb2.JournalEntry) -> Any:
+    async def _result(self, entry: worker_pb2.JournalEntry) -> Any:  # noqa: PLR0911 - one for each kind
         match entry.WhichOneof("request"):
             case "call" if self._calls is not None:
                 found = self._calls(entry.call.capability, document(entry.call.input))
                 return await found if inspect.isawaitable(found) else found
-            case "sleep":
+            case "sleep" | "expose" | "labels" | "answer":
                 return None
             case "forget":
                 self._forget(entry.forget.entries)
                 return None
             case "signal" if self._signals[entry.signal.name]:
                 return self._signals[entry.signal.name].popleft()
+            case "update" if self._updates[entry.update.name]:
+                return {"id": f"update-{next(_TOKENS)}", "input": self._updates[entry.update.name].popleft()}
             case "approval" if self._approve is not None:
                 return self._approve(entry.approval.prompt, document(entry.approval.detail))
             case _:
@@ -298,20 +304,22 @@ class _Engine:
             entry = self.journal[closed]
             if entry.HasField("signal") and entry.HasField("output"):
                 self._signals[entry.signal.name].appendleft(document(entry.output))
+            if entry.HasField("update") and entry.HasField("output"):
+                self._updates[entry.update.name].appendleft(document(entry.output)["input"])
             entry.ClearField("result")
 
 
 _NOTHING: Final = object()
 
 
-def _queued(signals: Mapping[str, Iterable[Any]]) -> defaultdict[str, deque[Any]]:
-    """The payloads of each signal; a wrong shape is refused by name."""
+def _queued(what: str, signals: Mapping[str, Iterable[Any]]) -> defaultdict[str, deque[Any]]:
+    """The payloads of each signal, or the inputs of each update; a wrong shape is refused by name."""
     if not isinstance(signals, Mapping):
-        raise TypeError(f"`signals` is `{shown(signals)}`, but has the payloads by the names, as `{{'paid': [True]}}`")
+        raise TypeError(f"`{what}s` is `{shown(signals)}`, but has the payloads by the names, as `{{'paid': [True]}}`")
     queued: defaultdict[str, deque[Any]] = defaultdict(deque)
     for name, payloads in signals.items():
         if not isinstance(payloads, Iterable) or isinstance(payloads, (str, bytes, Mapping)):
             found = shown(payloads)
-            raise TypeError(f"the signal `{name}` has `{found}` in place of a list of payloads; write `[{found}]`")
+            raise TypeError(f"the {what} `{name}` has `{found}` in place of a list of payloads; write `[{found}]`")
         queued[name].extend(payloads)
     return queued

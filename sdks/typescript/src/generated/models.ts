@@ -1870,6 +1870,113 @@ export interface EventRetention1 {
   count?: number | null;
 }
 /**
+ * A step that failed, or that waits for a decision because it cannot continue.
+ */
+export interface FailedStep {
+  /**
+   * The agent that it names.
+   */
+  agent?: string | null;
+  /**
+   * The capability that it calls.
+   */
+  capability?: string | null;
+  /**
+   * The id of a run: a ULID of 26 characters, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3`.
+   */
+  run: string;
+  step: Step;
+  /**
+   * The workflow of the run.
+   */
+  workflow: string;
+}
+/**
+ * The step, without its output: its path, state, attempts, error and times.
+ */
+export interface Step {
+  /**
+   * Attempts made.
+   */
+  attempt: number;
+  /**
+   * When the last attempt began.
+   */
+  attempt_started_at?: Time | null;
+  /**
+   * Whether its outcome was taken over from another run.
+   */
+  copied: boolean;
+  /**
+   * When it ended.
+   */
+  ended_at?: Time | null;
+  /**
+   * Entries of its task's journal; `GET …/steps/{task}/journal` lists them.
+   */
+  entries?: number;
+  /**
+   * What went wrong.
+   */
+  error?: ErrorDetail | null;
+  /**
+   * The worker instance that last held the task.
+   */
+  instance?: string | null;
+  /**
+   * What it made.
+   */
+  output?: Document | null;
+  /**
+   * Its path.
+   */
+  path: string;
+  /**
+   * When it began.
+   */
+  started_at?: Time | null;
+  /**
+   * The state of a step instance.
+   */
+  state:
+    | "pending"
+    | "queued"
+    | "running"
+    | "suspended"
+    | "backoff"
+    | "unknown"
+    | "diverged"
+    | "gave_up"
+    | "waiting"
+    | "waiting_approval"
+    | "completed"
+    | "failed"
+    | "skipped"
+    | "cancelled"
+    | (string & {});
+  /**
+   * Its id.
+   */
+  task: string;
+  /**
+   * The version of the agent that it serves.
+   */
+  version?: string | null;
+}
+/**
+ * A page of a listing.
+ */
+export interface FailedStepPage {
+  /**
+   * The items.
+   */
+  items: FailedStep[];
+  /**
+   * The `cursor` of the next page; absent at the end. A page may be empty and still have a next one.
+   */
+  next?: string | null;
+}
+/**
  * Takes deliveries.
  */
 export interface FetchRequest {
@@ -4308,108 +4415,6 @@ export interface TaskCounts {
 /**
  * A step instance with its documents.
  */
-export interface Step {
-  /**
-   * Attempts made.
-   */
-  attempt: number;
-  /**
-   * When the last attempt began.
-   */
-  attempt_started_at?: Time | null;
-  /**
-   * Whether its outcome was taken over from another run.
-   */
-  copied: boolean;
-  /**
-   * When it ended.
-   */
-  ended_at?: Time | null;
-  /**
-   * Entries of its task's journal; `GET …/steps/{task}/journal` lists them.
-   */
-  entries?: number;
-  /**
-   * What went wrong.
-   */
-  error?: ErrorDetail | null;
-  /**
-   * The worker instance that last held the task.
-   */
-  instance?: string | null;
-  /**
-   * What it made.
-   */
-  output?: Document | null;
-  /**
-   * Its path.
-   */
-  path: string;
-  /**
-   * When it began.
-   */
-  started_at?: Time | null;
-  /**
-   * The state of a step instance.
-   */
-  state:
-    | "pending"
-    | "queued"
-    | "running"
-    | "suspended"
-    | "backoff"
-    | "unknown"
-    | "diverged"
-    | "gave_up"
-    | "waiting"
-    | "waiting_approval"
-    | "completed"
-    | "failed"
-    | "skipped"
-    | "cancelled"
-    | (string & {});
-  /**
-   * The id of a step instance: `RUN.SCOPE.INDEX`, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3.0.2`.
-   */
-  task: string;
-  /**
-   * The version of the agent that it serves.
-   */
-  version?: string | null;
-}
-/**
- * A step instance with its documents and counts.
- */
-export interface StepDetail {
-  /**
-   * The effect class of the attempt that was last taken: `read`, `idempotent` or `write`.
-   */
-  effect?: string | null;
-  /**
-   * Attempts that failed.
-   */
-  failures: number;
-  /**
-   * The idempotency key of what its task does; absent where it is no task.
-   */
-  idempotency_key?: string | null;
-  /**
-   * What its task was given, or the run that it started; absent where it has not begun, or takes no input.
-   */
-  input?: Document | null;
-  /**
-   * Attempts that were lost with their worker instance.
-   */
-  losses: number;
-  step: Step1;
-  /**
-   * The capability or agent that is called.
-   */
-  target?: string | null;
-}
-/**
- * The step instance.
- */
 export interface Step1 {
   /**
    * Attempts made.
@@ -4471,7 +4476,109 @@ export interface Step1 {
     | "cancelled"
     | (string & {});
   /**
-   * The id of a step instance: `RUN.SCOPE.INDEX`, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3.0.2`.
+   * Its id.
+   */
+  task: string;
+  /**
+   * The version of the agent that it serves.
+   */
+  version?: string | null;
+}
+/**
+ * A step instance with its documents and counts.
+ */
+export interface StepDetail {
+  /**
+   * The effect class of the attempt that was last taken: `read`, `idempotent` or `write`.
+   */
+  effect?: string | null;
+  /**
+   * Attempts that failed.
+   */
+  failures: number;
+  /**
+   * The idempotency key of what its task does; absent where it is no task.
+   */
+  idempotency_key?: string | null;
+  /**
+   * What its task was given, or the run that it started; absent where it has not begun, or takes no input.
+   */
+  input?: Document | null;
+  /**
+   * Attempts that were lost with their worker instance.
+   */
+  losses: number;
+  step: Step2;
+  /**
+   * The capability or agent that is called.
+   */
+  target?: string | null;
+}
+/**
+ * The step instance.
+ */
+export interface Step2 {
+  /**
+   * Attempts made.
+   */
+  attempt: number;
+  /**
+   * When the last attempt began.
+   */
+  attempt_started_at?: Time | null;
+  /**
+   * Whether its outcome was taken over from another run.
+   */
+  copied: boolean;
+  /**
+   * When it ended.
+   */
+  ended_at?: Time | null;
+  /**
+   * Entries of its task's journal; `GET …/steps/{task}/journal` lists them.
+   */
+  entries?: number;
+  /**
+   * What went wrong.
+   */
+  error?: ErrorDetail | null;
+  /**
+   * The worker instance that last held the task.
+   */
+  instance?: string | null;
+  /**
+   * What it made.
+   */
+  output?: Document | null;
+  /**
+   * Its path.
+   */
+  path: string;
+  /**
+   * When it began.
+   */
+  started_at?: Time | null;
+  /**
+   * The state of a step instance.
+   */
+  state:
+    | "pending"
+    | "queued"
+    | "running"
+    | "suspended"
+    | "backoff"
+    | "unknown"
+    | "diverged"
+    | "gave_up"
+    | "waiting"
+    | "waiting_approval"
+    | "completed"
+    | "failed"
+    | "skipped"
+    | "cancelled"
+    | (string & {});
+  /**
+   * Its id.
    */
   task: string;
   /**
@@ -4603,7 +4710,7 @@ export interface StepPage {
   /**
    * The items.
    */
-  items: Step[];
+  items: Step1[];
   /**
    * The `cursor` of the next page; absent at the end. A page may be empty and still have a next one.
    */

@@ -252,6 +252,28 @@ export abstract class Operations extends Caller {
     return await this.call<unknown>(table.eventData, { "position": position });
   }
 
+  /** Lists steps that failed or cannot continue, by run, newest first; a page may be empty and still have a next. */
+  listFailedSteps(options: {
+    /** Only steps, and calls of code, that call this capability. */
+    capability?: string | undefined;
+    /** Only steps with this error code, such as `C0304`. */
+    code?: string | undefined;
+    /** Where the page begins: the `next` of the page before. */
+    cursor?: string | undefined;
+    /** Only of runs with this label: `label.KEY=VALUE`, repeatable. */
+    label?: Record<string, string> | undefined;
+    /** How many items at most; 100 without it. */
+    limit?: number | undefined;
+    /** Only of runs that were started at this instant or later. */
+    since?: string | undefined;
+    /** Only of runs that were started before this instant. */
+    until?: string | undefined;
+    /** Only of runs of this workflow. */
+    workflow?: string | undefined;
+  } = {}): Pager<models.FailedStepPage, models.FailedStep> {
+    return new Pager(this, table.listFailedSteps, { "capability": options.capability, "code": options.code, "cursor": options.cursor, "label": options.label, "limit": options.limit, "since": options.since, "until": options.until, "workflow": options.workflow });
+  }
+
   /** Lists what waits for a person. */
   listInbox(options: {
     /** Where the page begins: the `next` of the page before. */
@@ -372,22 +394,30 @@ export abstract class Operations extends Caller {
     await this.call<void>(table.setRetention, {  }, options);
   }
 
-  /** Lists runs, newest first. */
+  /** Lists runs, newest first. A page looks at a bounded number of them, so a search may give an empty one that has a next. */
   listRuns(options: {
     /** Whether runs that a run started are listed too. */
     children?: boolean | undefined;
+    /** Only runs with this error code, such as `C0304`: that of their own error, or of a step that failed. */
+    code?: string | undefined;
     /** Where the page begins: the `next` of the page before. */
     cursor?: string | undefined;
     /** Only runs with this label: `label.KEY=VALUE`, repeatable. */
     label?: Record<string, string> | undefined;
     /** How many items at most; 100 without it. */
     limit?: number | undefined;
+    /** Only runs that were started at this instant or later. */
+    since?: string | undefined;
     /** Only runs in one of these states, with commas between. */
     status?: readonly ("running" | "cancelling" | "compensating" | "completed" | "failed" | "cancelled")[] | undefined;
+    /** Only runs with this text, in small letters or large, in their input, output, error or labels. Documents of more than 256 KiB are not looked through. */
+    text?: string | undefined;
+    /** Only runs that were started before this instant. */
+    until?: string | undefined;
     /** Only runs of this workflow. */
     workflow?: string | undefined;
   } = {}): Pager<models.RunSummaryPage, models.RunSummary> {
-    return new Pager(this, table.listRuns, { "children": options.children, "cursor": options.cursor, "label": options.label, "limit": options.limit, "status": options.status, "workflow": options.workflow });
+    return new Pager(this, table.listRuns, { "children": options.children, "code": options.code, "cursor": options.cursor, "label": options.label, "limit": options.limit, "since": options.since, "status": options.status, "text": options.text, "until": options.until, "workflow": options.workflow });
   }
 
   /** Starts a run. */

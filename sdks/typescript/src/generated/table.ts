@@ -95,6 +95,9 @@ export const showEvent: Operation = {"id":"showEvent","method":"GET","path":"/v1
 /** The data of an event, in full. */
 export const eventData: Operation = {"id":"eventData","method":"GET","path":"/v1/events/{position}/data","places":{"position":"path","namespace":"query"},"contentType":"application/json"};
 
+/** Lists steps that failed or cannot continue, by run, newest first; a page may be empty and still have a next. */
+export const listFailedSteps: Operation = {"id":"listFailedSteps","method":"GET","path":"/v1/failed-steps","places":{"namespace":"query","capability":"query","code":"query","cursor":"query","label":"family","limit":"query","since":"query","until":"query","workflow":"query"},"cursor":"cursor","contentType":"application/json"};
+
 /** Lists what waits for a person. */
 export const listInbox: Operation = {"id":"listInbox","method":"GET","path":"/v1/inbox","places":{"namespace":"query","cursor":"query","limit":"query"},"cursor":"cursor","contentType":"application/json"};
 
@@ -155,8 +158,8 @@ export const retention: Operation = {"id":"retention","method":"GET","path":"/v1
 /** Sets how long the namespace keeps ended runs. */
 export const setRetention: Operation = {"id":"setRetention","method":"PUT","path":"/v1/retention","places":{"namespace":"query"}};
 
-/** Lists runs, newest first. */
-export const listRuns: Operation = {"id":"listRuns","method":"GET","path":"/v1/runs","places":{"namespace":"query","children":"query","cursor":"query","label":"family","limit":"query","status":"query","workflow":"query"},"cursor":"cursor","contentType":"application/json"};
+/** Lists runs, newest first. A page looks at a bounded number of them, so a search may give an empty one that has a next. */
+export const listRuns: Operation = {"id":"listRuns","method":"GET","path":"/v1/runs","places":{"namespace":"query","children":"query","code":"query","cursor":"query","label":"family","limit":"query","since":"query","status":"query","text":"query","until":"query","workflow":"query"},"cursor":"cursor","contentType":"application/json"};
 
 /** Starts a run. */
 export const startRun: Operation = {"id":"startRun","method":"POST","path":"/v1/runs","places":{"namespace":"query","Idempotency-Key":"header","traceparent":"header"},"contentType":"application/json"};

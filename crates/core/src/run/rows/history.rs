@@ -173,6 +173,16 @@ pub enum HistoryEvent {
     /// The step's outcome was taken over from the run that this one was forked from.
     #[n(17)]
     StepCopied,
+    /// An update arrived.
+    #[n(27)]
+    UpdateReceived {
+        /// Its name.
+        #[n(0)]
+        name: String,
+        /// Its id.
+        #[n(1)]
+        id: String,
+    },
     /// The auction of the step awarded its task to an agent.
     #[n(20)]
     TaskAwarded {

@@ -4,6 +4,7 @@
 //! are optional, so old rows stay readable). Not for: the rules that change it.
 //! Invariant: the size of a row does not grow with the length of its run.
 
+pub(crate) mod beside;
 pub(crate) mod history;
 pub(crate) mod run;
 pub(crate) mod signal;

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use consort_types::{BlobHash, Error, Payload, Result, RunId, Seq, StepInstanceId, Time};
 use serde::Serialize;
 
+use super::{
+    filter::{Place, RunFilter},
+    search::{self, Budget, Found},
+};
 use crate::{
     machine::Machine,
-    page::{Page, bad_cursor, bounded},
-    run::{
-        keys::{ListKey, OfRun},
-        rows::run::{Origin, Run, RunStatus},
-    },
+    page::{Page, bounded},
+    run::rows::run::{Origin, Run, RunStatus},
     state::rows::TaskCounts,
 };
 
@@ -92,28 +93,6 @@ pub struct RunView {
     pub changed: Seq,
 }
 
-/// Which runs to list.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RunFilter {
-    /// Only in one of these states; where there is none, in any.
-    pub statuses: Vec<RunStatus>,
-    /// Only of this workflow.
-    pub workflow: Option<String>,
-    /// Only with all these labels.
-    pub labels: BTreeMap<String, String>,
-    /// Whether runs that a run started are listed too.
-    pub children: bool,
-}
-
-impl RunFilter {
-    fn fits(&self, run: &Run) -> bool {
-        (self.statuses.is_empty() || self.statuses.contains(&run.status))
-            && self.workflow.as_ref().is_none_or(|workflow| *workflow == run.workflow)
-            && self.labels.iter().all(|(key, value)| run.labels.get(key) == Some(value))
-            && (self.children || run.parent.is_none())
-    }
-}
-
 impl Machine {
     /// A run with its documents.
     pub fn run_view(&mut self, namespace: &str, id: RunId) -> Result<RunView> {
@@ -139,24 +118,23 @@ impl Machine {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<RunSummary>> {
-        const LOOKED_AT_MAX: usize = 2_000;
-        let mut from = ListKey { namespace: namespace.to_owned(), turned: RunId([0; 16]) };
-        if let Some(cursor) = cursor {
-            from.turned = ListKey::of(namespace, cursor.parse().map_err(|_| bad_cursor(cursor))?).turned;
-        }
-        let to = ListKey { namespace: namespace.to_owned(), turned: RunId([0xff; 16]) };
-        let limit = bounded(limit);
-        let keys = self.state.tables.listing.range(&from, &to, LOOKED_AT_MAX + 1)?;
+        let place = Place::read(namespace, cursor)?;
+        let (limit, mut budget, mut within) = (bounded(limit), Budget::of_a_page(), place.within);
         let mut items = Vec::new();
-        for (looked_at, (key, _)) in keys.into_iter().enumerate() {
-            let id = key.run();
-            if items.len() == limit || looked_at == LOOKED_AT_MAX {
+        let (ids, next) = place.runs(&self.state)?;
+        for id in ids {
+            if items.len() == limit || budget.is_spent() {
                 return Ok(Page { items, next: Some(id.to_string()) });
             }
-            let run = self.state.tables.runs.read_uncached(&id)?;
-            items.extend(run.filter(|run| filter.fits(run)).map(|run| RunSummary::of(id, &run)));
+            let Some(run) = self.state.tables.runs.read_uncached(&id)?.filter(|run| filter.fits(run)) else { continue };
+            let from = within.take().filter(|task| task.run == id);
+            match search::find(&self.state, filter, (id, &run), from, &mut budget)? {
+                Found::Yes => items.push(RunSummary::of(id, &run)),
+                Found::No => {}
+                Found::Later(task) => return Ok(Page { items, next: Some(task.to_string()) }),
+            }
         }
-        Ok(Page { items, next: None })
+        Ok(Page { items, next: next.map(|id| id.to_string()) })
     }
 
     /// Tasks by state.

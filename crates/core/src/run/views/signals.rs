@@ -9,9 +9,10 @@ use std::collections::BTreeSet;
 use consort_types::{Payload, Result, RunId, Seq, worker::JournalRequest};
 use consort_workflow::{Action, Definition, Wait};
 
+use super::beside::BesideViews;
 use crate::{
     machine::Machine,
-    run::{keys::SignalKey, locate, rows::signal::Waiter, signal},
+    run::{beside::LINE, keys::SignalKey, locate, rows::signal::Waiter, signal},
     state::State,
     task::keys::EntryKey,
 };
@@ -38,13 +39,7 @@ impl Machine {
         let definition = self.state.definition(run.hash)?;
         let mut found = SignalWaits { others: declared(&definition), ..SignalWaits::default() };
         let key = |name: &str, seq| SignalKey { run: id, name: name.to_owned(), seq: Seq(seq), n: 0 };
-        let mut first = None;
-        for (_, waiter) in self.state.tables.waiters.range(&key(name, 0), &key(name, u64::MAX), LOOKED_AT_MAX)? {
-            if signal::is_waiting(&mut self.state, &waiter)? {
-                first = Some(waiter);
-                break;
-            }
-        }
+        let first = first_in(&mut self.state, id, name)?;
         found.expected = first.is_some() || found.others.contains(name);
         found.schema = match &first {
             Some(waiter) => schema_of(&mut self.state, waiter)?,
@@ -53,7 +48,10 @@ impl Machine {
         // Names are letters, digits and a few signs: none comes behind this one.
         let waiters = self.state.tables.waiters.range(&key("", 0), &key("\u{7f}", 0), LOOKED_AT_MAX)?;
         for (key, waiter) in waiters {
-            if !found.others.contains(&key.name) && signal::is_waiting(&mut self.state, &waiter)? {
+            if !key.name.starts_with(LINE)
+                && !found.others.contains(&key.name)
+                && signal::is_waiting(&mut self.state, &waiter)?
+            {
                 found.others.insert(key.name);
             }
         }
@@ -68,6 +66,38 @@ fn waits(definition: &Definition) -> impl Iterator<Item = (&String, Option<&Stri
         Action::Wait(Wait::Signal { name, schema, .. }) => Some((name, schema.as_ref())),
         _ => None,
     })
+}
+
+impl BesideViews<'_> {
+    /// What waits for an update of a run: whether anything does, with its schema, and the updates that are waited for now.
+    pub fn update_waits(&mut self, namespace: &str, id: RunId, name: &str) -> Result<SignalWaits> {
+        self.state.run_in(namespace, id)?;
+        let first = first_in(self.state, id, &format!("{LINE}{name}"))?;
+        let mut found = SignalWaits { expected: first.is_some(), ..SignalWaits::default() };
+        if let Some(waiter) = &first {
+            found.schema = schema_of(self.state, waiter)?;
+        }
+        let key = |name: &str| SignalKey { run: id, name: name.to_owned(), seq: Seq::ZERO, n: 0 };
+        // Names are letters, digits and a few signs: none comes behind this one.
+        let (from, to) = (key(LINE), key(&format!("{LINE}\u{7f}")));
+        for (key, waiter) in self.state.tables.waiters.range(&from, &to, LOOKED_AT_MAX)? {
+            if signal::is_waiting(self.state, &waiter)? {
+                found.others.extend(key.name.strip_prefix(LINE).map(str::to_owned));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The first that waits in a line.
+fn first_in(state: &mut State, run: RunId, line: &str) -> Result<Option<Waiter>> {
+    let key = |seq| SignalKey { run, name: line.to_owned(), seq: Seq(seq), n: 0 };
+    for (_, waiter) in state.tables.waiters.range(&key(0), &key(u64::MAX), LOOKED_AT_MAX)? {
+        if signal::is_waiting(state, &waiter)? {
+            return Ok(Some(waiter));
+        }
+    }
+    Ok(None)
 }
 
 /// The signals that steps of a workflow wait for.
@@ -87,7 +117,7 @@ fn schema_of(state: &mut State, waiter: &Waiter) -> Result<Option<Payload>> {
     if let Some(entry) = waiter.entry {
         let row = state.tables.entries.get_shared(&EntryKey { task: waiter.task, entry })?;
         return Ok(row.and_then(|row| match &row.request {
-            JournalRequest::Signal { schema, .. } => schema.clone(),
+            JournalRequest::Signal { schema, .. } | JournalRequest::Update { schema, .. } => schema.clone(),
             _ => None,
         }));
     }

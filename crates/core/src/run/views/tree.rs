@@ -226,11 +226,17 @@ fn waits_for(state: &mut State, task: StepInstanceId, step: &Step, definition: &
 fn wait_of(row: &TaskEntry) -> Option<Wait> {
     let (kind, name) = match &row.request {
         JournalRequest::Signal { name, .. } => ("signal", Some(name.clone())),
+        JournalRequest::Update { name, .. } => ("update", Some(name.clone())),
         JournalRequest::Sleep { .. } => ("time", None),
         JournalRequest::Approval { prompt, .. } => ("approval", Some(prompt.clone())),
         JournalRequest::Call { capability, .. } => ("call", Some(capability.clone())),
         // Answered in the record that asks.
-        JournalRequest::Run { .. } | JournalRequest::Forget { .. } | JournalRequest::State { .. } => return None,
+        JournalRequest::Run { .. }
+        | JournalRequest::Forget { .. }
+        | JournalRequest::State { .. }
+        | JournalRequest::Expose { .. }
+        | JournalRequest::Labels { .. }
+        | JournalRequest::Answer { .. } => return None,
     };
     Some(Wait { kind, name, title: row.title.clone(), until: row.due })
 }

@@ -2799,6 +2799,30 @@ class Deployed(Model):
     """A warning."""
 
 
+class FailedStep(Model):
+    """A step that failed, or that waits for a decision because it cannot continue."""
+
+    agent: str | None = None
+    """The agent that it names."""
+    capability: str | None = None
+    """The capability that it calls."""
+    run: RunId
+    """Its run."""
+    step: Step
+    """The step, without its output: its path, state, attempts, error and times."""
+    workflow: str
+    """The workflow of the run."""
+
+
+class FailedStepPage(Model):
+    """A page of a listing."""
+
+    items: list[FailedStep]
+    """The items."""
+    next: str | None = None
+    """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
+
+
 class Lock(Model):
     """A lock with those who hold it and those who are served next."""
 
@@ -3060,6 +3084,8 @@ __all__ = [
     "EventKind",
     "EventRetention",
     "EventStream",
+    "FailedStep",
+    "FailedStepPage",
     "FetchRequest",
     "FetchedEvents",
     "ForkRequest",

@@ -67,6 +67,8 @@ SHOW_EVENT: Final = Operation("showEvent", "GET", "/v1/events/{position}", {"pos
 """Shows an event."""
 EVENT_DATA: Final = Operation("eventData", "GET", "/v1/events/{position}/data", {"position": "path", "namespace": "query"})
 """The data of an event, in full."""
+LIST_FAILED_STEPS: Final = Operation("listFailedSteps", "GET", "/v1/failed-steps", {"namespace": "query", "capability": "query", "code": "query", "cursor": "query", "label": "family", "limit": "query", "since": "query", "until": "query", "workflow": "query"}, cursor="cursor")
+"""Lists steps that failed or cannot continue, by run, newest first; a page may be empty and still have a next."""
 LIST_INBOX: Final = Operation("listInbox", "GET", "/v1/inbox", {"namespace": "query", "cursor": "query", "limit": "query"}, cursor="cursor")
 """Lists what waits for a person."""
 SHOW_INBOX_ITEM: Final = Operation("showInboxItem", "GET", "/v1/inbox/{task}", {"task": "path", "namespace": "query"})
@@ -107,8 +109,8 @@ RETENTION: Final = Operation("retention", "GET", "/v1/retention", {"namespace": 
 """How long the namespace keeps ended runs."""
 SET_RETENTION: Final = Operation("setRetention", "PUT", "/v1/retention", {"namespace": "query"})
 """Sets how long the namespace keeps ended runs."""
-LIST_RUNS: Final = Operation("listRuns", "GET", "/v1/runs", {"namespace": "query", "children": "query", "cursor": "query", "label": "family", "limit": "query", "status": "query", "workflow": "query"}, cursor="cursor")
-"""Lists runs, newest first."""
+LIST_RUNS: Final = Operation("listRuns", "GET", "/v1/runs", {"namespace": "query", "children": "query", "code": "query", "cursor": "query", "label": "family", "limit": "query", "since": "query", "status": "query", "text": "query", "until": "query", "workflow": "query"}, cursor="cursor")
+"""Lists runs, newest first. A page looks at a bounded number of them, so a search may give an empty one that has a next."""
 START_RUN: Final = Operation("startRun", "POST", "/v1/runs", {"namespace": "query", "Idempotency-Key": "header", "traceparent": "header"})
 """Starts a run."""
 BULK_RUNS: Final = Operation("bulkRuns", "POST", "/v1/runs/bulk", {"namespace": "query"})

@@ -293,6 +293,20 @@ with the generation of the answer to continue waiting.
         answer: Any = self.call(table.EVENT_DATA, {"position": position}, kind=Any)
         return answer
 
+    def list_failed_steps(self, *, capability: str | None = None, code: str | None = None, cursor: str | None = None, label: Mapping[str, str] | None = None, limit: int | None = None, since: str | None = None, until: str | None = None, workflow: str | None = None) -> Pager[models.FailedStepPage, models.FailedStep]:
+        """Lists steps that failed or cannot continue, by run, newest first; a page may be empty and still have a next.
+
+        `capability`: only steps, and calls of code, that call this capability.
+        `code`: only steps with this error code, such as `C0304`.
+        `cursor`: where the page begins: the `next` of the page before.
+        `label`: only of runs with this label: `label.KEY=VALUE`, repeatable.
+        `limit`: how many items at most; 100 without it.
+        `since`: only of runs that were started at this instant or later.
+        `until`: only of runs that were started before this instant.
+        `workflow`: only of runs of this workflow.
+        """
+        return Pager(self, table.LIST_FAILED_STEPS, {"capability": capability, "code": code, "cursor": cursor, "label": label, "limit": limit, "since": since, "until": until, "workflow": workflow}, models.FailedStepPage)
+
     def list_inbox(self, *, cursor: str | None = None, limit: int | None = None) -> Pager[models.InboxItemPage, models.InboxItem]:
         """Lists what waits for a person.
 
@@ -459,17 +473,21 @@ after a minute at the latest: where the answer is `waiting`, ask again to contin
         """
         self.call(table.SET_RETENTION, {}, fields({"keep": None if keep is None else span_text(keep)}, {}), kind=None)
 
-    def list_runs(self, *, children: bool | None = None, cursor: str | None = None, label: Mapping[str, str] | None = None, limit: int | None = None, status: Sequence[Literal["running", "cancelling", "compensating", "completed", "failed", "cancelled"]] | None = None, workflow: str | None = None) -> Pager[models.RunSummaryPage, models.RunSummary]:
-        """Lists runs, newest first.
+    def list_runs(self, *, children: bool | None = None, code: str | None = None, cursor: str | None = None, label: Mapping[str, str] | None = None, limit: int | None = None, since: str | None = None, status: Sequence[Literal["running", "cancelling", "compensating", "completed", "failed", "cancelled"]] | None = None, text: str | None = None, until: str | None = None, workflow: str | None = None) -> Pager[models.RunSummaryPage, models.RunSummary]:
+        """Lists runs, newest first. A page looks at a bounded number of them, so a search may give an empty one that has a next.
 
         `children`: whether runs that a run started are listed too.
+        `code`: only runs with this error code, such as `C0304`: that of their own error, or of a step that failed.
         `cursor`: where the page begins: the `next` of the page before.
         `label`: only runs with this label: `label.KEY=VALUE`, repeatable.
         `limit`: how many items at most; 100 without it.
+        `since`: only runs that were started at this instant or later.
         `status`: only runs in one of these states, with commas between.
+        `text`: only runs with this text, in small letters or large, in their input, output, error or labels. Documents of more than 256 KiB are not looked through.
+        `until`: only runs that were started before this instant.
         `workflow`: only runs of this workflow.
         """
-        return Pager(self, table.LIST_RUNS, {"children": children, "cursor": cursor, "label": label, "limit": limit, "status": status, "workflow": workflow}, models.RunSummaryPage)
+        return Pager(self, table.LIST_RUNS, {"children": children, "code": code, "cursor": cursor, "label": label, "limit": limit, "since": since, "status": status, "text": text, "until": until, "workflow": workflow}, models.RunSummaryPage)
 
     def start_run(self, workflow: str, *, idempotency_key: str | None = None, traceparent: str | None = None, children: Sequence[str] | None = None, input: Any = None, labels: Mapping[str, str] | None = None, priority: int | None = None, source: str | None = None, timeout: Seconds | None = None, version: str | None = None) -> Run:
         """Starts a run.

@@ -248,7 +248,7 @@ class Drain(_message.Message):
     def __init__(self) -> None: ...
 
 class JournalEntry(_message.Message):
-    __slots__ = ("run", "call", "sleep", "signal", "approval", "forget", "state", "after", "title", "output", "error")
+    __slots__ = ("run", "call", "sleep", "signal", "approval", "forget", "state", "expose", "labels", "update", "answer", "after", "title", "output", "error")
     RUN_FIELD_NUMBER: _ClassVar[int]
     CALL_FIELD_NUMBER: _ClassVar[int]
     SLEEP_FIELD_NUMBER: _ClassVar[int]
@@ -256,6 +256,10 @@ class JournalEntry(_message.Message):
     APPROVAL_FIELD_NUMBER: _ClassVar[int]
     FORGET_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    EXPOSE_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
@@ -267,11 +271,15 @@ class JournalEntry(_message.Message):
     approval: ApprovalRequest
     forget: ForgetRequest
     state: StateRequest
+    expose: ExposeRequest
+    labels: LabelsRequest
+    update: UpdateRequest
+    answer: AnswerRequest
     after: _containers.RepeatedScalarFieldContainer[int]
     title: str
     output: bytes
     error: _common_pb2.Error
-    def __init__(self, run: _Optional[_Union[RunRequest, _Mapping]] = ..., call: _Optional[_Union[CallRequest, _Mapping]] = ..., sleep: _Optional[_Union[SleepRequest, _Mapping]] = ..., signal: _Optional[_Union[SignalRequest, _Mapping]] = ..., approval: _Optional[_Union[ApprovalRequest, _Mapping]] = ..., forget: _Optional[_Union[ForgetRequest, _Mapping]] = ..., state: _Optional[_Union[StateRequest, _Mapping]] = ..., after: _Optional[_Iterable[int]] = ..., title: _Optional[str] = ..., output: _Optional[bytes] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
+    def __init__(self, run: _Optional[_Union[RunRequest, _Mapping]] = ..., call: _Optional[_Union[CallRequest, _Mapping]] = ..., sleep: _Optional[_Union[SleepRequest, _Mapping]] = ..., signal: _Optional[_Union[SignalRequest, _Mapping]] = ..., approval: _Optional[_Union[ApprovalRequest, _Mapping]] = ..., forget: _Optional[_Union[ForgetRequest, _Mapping]] = ..., state: _Optional[_Union[StateRequest, _Mapping]] = ..., expose: _Optional[_Union[ExposeRequest, _Mapping]] = ..., labels: _Optional[_Union[LabelsRequest, _Mapping]] = ..., update: _Optional[_Union[UpdateRequest, _Mapping]] = ..., answer: _Optional[_Union[AnswerRequest, _Mapping]] = ..., after: _Optional[_Iterable[int]] = ..., title: _Optional[str] = ..., output: _Optional[bytes] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
 
 class RunRequest(_message.Message):
     __slots__ = ("name",)
@@ -348,3 +356,42 @@ class StateRequest(_message.Message):
     TRANSACTION_FIELD_NUMBER: _ClassVar[int]
     transaction: bytes
     def __init__(self, transaction: _Optional[bytes] = ...) -> None: ...
+
+class ExposeRequest(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: bytes
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
+
+class LabelsRequest(_message.Message):
+    __slots__ = ("labels",)
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    labels: _containers.ScalarMap[str, str]
+    def __init__(self, labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class UpdateRequest(_message.Message):
+    __slots__ = ("name", "schema")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    schema: bytes
+    def __init__(self, name: _Optional[str] = ..., schema: _Optional[bytes] = ...) -> None: ...
+
+class AnswerRequest(_message.Message):
+    __slots__ = ("update", "value", "rejection")
+    UPDATE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    REJECTION_FIELD_NUMBER: _ClassVar[int]
+    update: int
+    value: bytes
+    rejection: str
+    def __init__(self, update: _Optional[int] = ..., value: _Optional[bytes] = ..., rejection: _Optional[str] = ...) -> None: ...

@@ -277,6 +277,18 @@ export interface JournalEntry {
     | //
     /** Keys of shared state are read and written together. */
     { $case: "state"; value: StateRequest }
+    | //
+    /** A value of the run that anyone may read. */
+    { $case: "expose"; value: ExposeRequest }
+    | //
+    /** Labels that the run gets. */
+    { $case: "labels"; value: LabelsRequest }
+    | //
+    /** A wait for an update: a signal to the run whose sender is answered. */
+    { $case: "update"; value: UpdateRequest }
+    | //
+    /** What the sender of an update is answered. */
+    { $case: "answer"; value: AnswerRequest }
     | undefined;
   /**
    * Positions of the entries whose results the code was given between the entry before this one and this one, in
@@ -364,7 +376,7 @@ export interface ApprovalRequest {
  * they are never answered from then on. It is answered with `null` at once.
  */
 export interface ForgetRequest {
-  /** Positions of `sleep`, `signal` and `approval` entries before this one, in ascending order. */
+  /** Positions of `sleep`, `signal`, `approval` and `update` entries before this one, in ascending order. */
   entries: number[];
 }
 
@@ -379,6 +391,47 @@ export interface StateRequest {
    * "space", "key", "value", "version", "ttl"}], "else": [...]}`.
    */
   transaction: Uint8Array;
+}
+
+/**
+ * A value of the run that anyone may read by its name from then on; the last one counts. It is answered with `null` at once.
+ * A replay compares the name alone.
+ */
+export interface ExposeRequest {
+  name: string;
+  /** As JSON, at most 64 KiB. */
+  value: Uint8Array;
+}
+
+/** Labels that the run gets, beside those that it has. It is answered with `null` at once. A replay compares nothing of it. */
+export interface LabelsRequest {
+  labels: { [key: string]: string };
+}
+
+export interface LabelsRequest_LabelsEntry {
+  key: string;
+  value: string;
+}
+
+/** The answer is `{"id": text, "input": what was sent}`. */
+export interface UpdateRequest {
+  name: string;
+  /** JSON Schema of the input, as that of a signal. */
+  schema: Uint8Array;
+}
+
+/** It is answered with `null` at once. A replay compares the position alone. */
+export interface AnswerRequest {
+  /** The position of the `update` entry, before this one, whose update is answered. */
+  update: number;
+  outcome:
+    | //
+    /** What came of it, as JSON. */
+    { $case: "value"; value: Uint8Array }
+    | //
+    /** Why it is rejected. */
+    { $case: "rejection"; value: string }
+    | undefined;
 }
 
 function createBaseWorkerMessages(): WorkerMessages {
@@ -2079,6 +2132,18 @@ export const JournalEntry: MessageFns<JournalEntry> = {
       case "state":
         StateRequest.encode(message.request.value, writer.uint32(58).fork()).join();
         break;
+      case "expose":
+        ExposeRequest.encode(message.request.value, writer.uint32(98).fork()).join();
+        break;
+      case "labels":
+        LabelsRequest.encode(message.request.value, writer.uint32(106).fork()).join();
+        break;
+      case "update":
+        UpdateRequest.encode(message.request.value, writer.uint32(114).fork()).join();
+        break;
+      case "answer":
+        AnswerRequest.encode(message.request.value, writer.uint32(122).fork()).join();
+        break;
     }
     if (message.after.length !== 0) {
       writer.uint32(66).fork();
@@ -2168,6 +2233,38 @@ export const JournalEntry: MessageFns<JournalEntry> = {
             }
 
             message.request = { $case: "state", value: StateRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.request = { $case: "expose", value: ExposeRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.request = { $case: "labels", value: LabelsRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.request = { $case: "update", value: UpdateRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.request = { $case: "answer", value: AnswerRequest.decode(reader, reader.uint32()) };
             continue;
           }
           case 8: {
@@ -2771,6 +2868,296 @@ export const StateRequest: MessageFns<StateRequest> = {
             }
 
             message.transaction = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseExposeRequest(): ExposeRequest {
+  return { name: "", value: new Uint8Array(0) };
+}
+
+export const ExposeRequest: MessageFns<ExposeRequest> = {
+  encode(message: ExposeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.value.length !== 0) {
+      writer.uint32(18).bytes(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExposeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExposeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseLabelsRequest(): LabelsRequest {
+  return { labels: {} };
+}
+
+export const LabelsRequest: MessageFns<LabelsRequest> = {
+  encode(message: LabelsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
+      LabelsRequest_LabelsEntry.encode({ key: key as any, value }, writer.uint32(10).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LabelsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLabelsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            const entry1 = LabelsRequest_LabelsEntry.decode(reader, reader.uint32());
+            if (entry1.value !== undefined) {
+              message.labels[entry1.key] = entry1.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseLabelsRequest_LabelsEntry(): LabelsRequest_LabelsEntry {
+  return { key: "", value: "" };
+}
+
+export const LabelsRequest_LabelsEntry: MessageFns<LabelsRequest_LabelsEntry> = {
+  encode(message: LabelsRequest_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LabelsRequest_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLabelsRequest_LabelsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseUpdateRequest(): UpdateRequest {
+  return { name: "", schema: new Uint8Array(0) };
+}
+
+export const UpdateRequest: MessageFns<UpdateRequest> = {
+  encode(message: UpdateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.schema.length !== 0) {
+      writer.uint32(18).bytes(message.schema);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.schema = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseAnswerRequest(): AnswerRequest {
+  return { update: 0, outcome: undefined };
+}
+
+export const AnswerRequest: MessageFns<AnswerRequest> = {
+  encode(message: AnswerRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.update !== 0) {
+      writer.uint32(8).uint32(message.update);
+    }
+    switch (message.outcome?.$case) {
+      case "value":
+        writer.uint32(18).bytes(message.outcome.value);
+        break;
+      case "rejection":
+        writer.uint32(26).string(message.outcome.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AnswerRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAnswerRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.update = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.outcome = { $case: "value", value: reader.bytes() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.outcome = { $case: "rejection", value: reader.string() };
             continue;
           }
         }
