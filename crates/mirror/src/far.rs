@@ -107,7 +107,7 @@ impl Far {
             Some(position) => position.to_owned(),
             None => source::position(&self.client, &self.space).await.map_err(of_far)?,
         };
-        let mut changes = match Changes::after(&self.client, &self.space, &position).await {
+        let changes = match Changes::after(&self.client, &self.space, &position).await {
             Ok(changes) => changes,
             Err(error) if error.code == Code::VersionGone => return Ok(None),
             Err(error) => return Err(of_far(error)),
@@ -115,6 +115,8 @@ impl Far {
         let (sender, receiver) = mpsc::channel(WAITING);
         let mut reader = JoinSet::new();
         reader.spawn(async move {
+            // The whole of it: its own reader ends with it.
+            let mut changes = changes;
             while let Some(changed) = changes.receiver.recv().await {
                 let noted = match changed {
                     Ok((key, position)) => Ok(Noted::Keys(vec![key], Some(position))),

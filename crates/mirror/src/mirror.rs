@@ -304,7 +304,7 @@ impl<'a> Mirror<'a> {
         let (report, name) = (&mut self.report, lock.clone());
         let standing_by = move || report(&Event::StandingBy { name });
         let acquired = Lease::acquire(&far.client, lock.clone(), &self.holder, self.options.lease, standing_by);
-        let Ok(lease) = timeout(self.options.lease, acquired).await else {
+        let Ok(lease) = timeout(2 * self.options.lease, acquired).await else {
             if let Some(lease) = self.lease.take() {
                 lease.release().await;
             }
