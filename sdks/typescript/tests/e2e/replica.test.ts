@@ -21,19 +21,25 @@ const POLICIES = Object.entries({
   "a/": "agent",
 }).map(([prefix, policy]) => ({ prefix, policy })) as models.StatePolicy[];
 
+/** What is lost of a push, or what is done while it is on its way. */
+type Loss = "" | "request" | "answer" | (() => void);
+
 /** A server, a client whose way there may lose something, a client whose way does not, and a folder. */
 async function staged(
-  body: (stage: { client: Client; faulty: Client; lose: (what: string) => void; folder: string }) => Promise<void>,
+  body: (stage: { client: Client; faulty: Client; lose: (what: Loss) => void; folder: string }) => Promise<void>,
 ) {
   const server = await Server.start();
   const folder = mkdtempSync(join(tmpdir(), "consort-replica-"));
-  let losing = "";
+  let losing: Loss = "";
   const faulty: typeof fetch = async (target, options) => {
     const isPush = String(target).includes("/transact");
     if (isPush && losing === "request") {
       throw new TypeError("the request was lost");
     }
     const response = await fetch(target, options);
+    if (isPush && typeof losing === "function") {
+      losing();
+    }
     if (isPush && losing === "answer") {
       await response.arrayBuffer();
       throw new TypeError("the answer was lost");
@@ -42,7 +48,7 @@ async function staged(
   };
   try {
     const client = new Client({ address: server.address });
-    const lose = (what: string) => {
+    const lose = (what: Loss) => {
       losing = what;
     };
     await client.setSpace("team", { policies: POLICIES });
@@ -138,7 +144,7 @@ test("what was lost is done once", LIVE, async () => {
     await client.putState("team", "n/x", { value: 100 });
     const options = { space: "team", path: join(folder, "r"), name: "r" };
     let replica = Replica.open(faulty, options);
-    for (const what of ["request", "answer", "answer", "request"]) {
+    for (const what of ["request", "answer", "answer", "request"] as const) {
       lose(what);
       replica.add("n/x", 5);
       await assert.rejects(replica.sync(), (error) => error instanceof ConsortError && error.isUnavailable);
@@ -156,7 +162,35 @@ test("what was lost is done once", LIVE, async () => {
   });
 });
 
-test("a position that is gone is listed anew, and a space that was made anew too", LIVE, async () => {
+test("what is written during a push is put on top of its outcome", LIVE, async () => {
+  await staged(async ({ client, faulty, lose, folder }) => {
+    const replica = Replica.open(faulty, { space: "team", path: join(folder, "r"), name: "r" });
+    await client.putState("team", "t/x", { value: "Ship." });
+    await replica.sync();
+    replica.add("n/x", 5);
+    replica.addTo("s/x", "mine");
+    replica.put("t/x", "Ship on Friday.");
+    replica.put("gone", 1);
+    const { version } = await client.getState("team", "t/x");
+    await client.putState("team", "n/x", { value: 100 });
+    await client.putState("team", "s/x", { value: ["theirs"] });
+    await client.putState("team", "t/x", { value: "Please: Ship.", version });
+    lose(() => {
+      lose("");
+      replica.add("n/x", 2);
+      replica.addTo("s/x", "later");
+      replica.put("t/x", "Ship on Friday, after lunch.");
+      replica.delete("gone");
+    });
+    assert.deepEqual((await replica.sync()).conflicts, []);
+    const expected = { "n/x": 107, "s/x": ["later", "mine", "theirs"], "t/x": "Please: Ship on Friday, after lunch." };
+    assert.deepEqual(Object.fromEntries(replica.list()), expected);
+    assert.deepEqual(await all(client), expected);
+    replica.close();
+  });
+});
+
+test("a position that is not kept is listed again, and a space that was made again too", LIVE, async () => {
   await staged(async ({ client, folder }) => {
     await client.setSpace("team", { policies: POLICIES, keep_changes: 100 });
     const seen: [string, unknown][] = [];
@@ -216,7 +250,7 @@ test("replicas converge", LIVE, async () => {
       const edit = edits[chance(edits.length + 1)];
       edit?.(replica, String(step));
       if (!edit) {
-        lose(["request", "answer", "", ""][chance(4)] ?? "");
+        lose((["request", "answer", "", ""] as const)[chance(4)] ?? "");
         await replica.sync().catch((error) => assert.ok(error.isUnavailable, String(error)));
       }
     }

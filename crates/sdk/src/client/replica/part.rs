@@ -268,7 +268,7 @@ impl Meta {
         match push {
             Patch::Same => {}
             Patch::Gone => self.push = Patch::Same,
-            push => self.push = push,
+            Patch::Is(push) => self.push = Patch::Is(push),
         }
     }
 }
