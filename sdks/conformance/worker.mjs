@@ -45,7 +45,7 @@ async function ordered(ctx, event) {
   const about = `${event.subject}-${event.data.n}`;
   await ctx.run("begun", () => effect(ctx, `begun-${about}`));
   if (ctx.attempt === 1) {
-    throw new TaskError("not yet");
+    throw new TaskError("not yet", { retryable: true });
   }
   await ctx.run("done", () => effect(ctx, `done-${about}`));
 }

@@ -182,7 +182,7 @@ async def ordered(ctx: TaskContext, event: Any) -> None:
     about = f"{event['subject']}-{event['data']['n']}"
     await ctx.run("begun", effect, ctx, f"begun-{about}")
     if ctx.attempt == 1:
-        raise TaskError("not yet")
+        raise TaskError("not yet", retryable=True)
     await ctx.run("done", effect, ctx, f"done-{about}")
 
 

@@ -35,7 +35,7 @@ async def handle(ctx: TaskContext, event: dict) -> None:
     os.write(out, f"{event['subject']} {event['data']['n']}\n".encode())
     os.close(out)
     if ctx.attempt == 1 and event["data"]["n"] % 3 == 0:
-        raise TaskError("not at once")
+        raise TaskError("not at once", retryable=True)
 
 Worker(shop).run_forever()
 "#;
@@ -145,7 +145,7 @@ fn every_event_is_handled_and_those_of_a_key_in_order_though_server_and_worker_a
 fn the_command_line_makes_one_and_shows_what_is_in_flight_and_what_has_failed() {
     let home = Home::new();
     let folder = &home.folder;
-    let made = folder.ok(&[
+    let made = folder.run(&[
         "subscriptions",
         "create",
         "bills",
@@ -160,7 +160,7 @@ fn the_command_line_makes_one_and_shows_what_is_in_flight_and_what_has_failed() 
         "--ordered",
         "subject",
     ]);
-    assert!(made.contains("`bills` delivers `orders.>` to bill"), "{made}");
+    assert!(made.err.contains("`bills` delivers `orders.>` to bill"), "{made:?}");
     for n in ["7", "3"] {
         folder.ok(&[
             "events",

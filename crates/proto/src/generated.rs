@@ -76,16 +76,6 @@ pub struct SubscriptionDeclaration {
     #[prost(bool, tag = "12")]
     pub from_start: bool,
 }
-/// By what the events of a subscription are ordered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum EventOrder {
-    Unspecified = 0,
-    /// The `subject` of the event.
-    Subject = 1,
-    /// Its extension attribute `partitionkey`.
-    Partitionkey = 2,
-}
 /// A named skill with its schemas and effect class.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CapabilityDeclaration {
@@ -178,6 +168,38 @@ impl EffectClass {
             "EFFECT_CLASS_READ" => Some(Self::Read),
             "EFFECT_CLASS_IDEMPOTENT" => Some(Self::Idempotent),
             "EFFECT_CLASS_WRITE" => Some(Self::Write),
+            _ => None,
+        }
+    }
+}
+/// By what the events of a subscription are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum EventOrder {
+    Unspecified = 0,
+    /// The `subject` of the event.
+    Subject = 1,
+    /// Its extension attribute `partitionkey`.
+    Partitionkey = 2,
+}
+impl EventOrder {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EVENT_ORDER_UNSPECIFIED",
+            Self::Subject => "EVENT_ORDER_SUBJECT",
+            Self::Partitionkey => "EVENT_ORDER_PARTITIONKEY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EVENT_ORDER_UNSPECIFIED" => Some(Self::Unspecified),
+            "EVENT_ORDER_SUBJECT" => Some(Self::Subject),
+            "EVENT_ORDER_PARTITIONKEY" => Some(Self::Partitionkey),
             _ => None,
         }
     }

@@ -545,6 +545,27 @@ export interface ArriveBarrierRequest {
   wait?: Duration | null;
 }
 /**
+ * The agents that the events of a subscription are handed to, as tasks.
+ */
+export interface AsTasks {
+  /**
+   * The agent; any that has the capability, without it.
+   */
+  agent?: string | null;
+  /**
+   * The capability; its input is the event.
+   */
+  capability: string;
+  /**
+   * How long the run of an event that was acknowledged is kept; not at all, without it.
+   */
+  keep?: Duration | null;
+  /**
+   * How long one attempt may take; as long as it does, without it.
+   */
+  timeout?: Duration | null;
+}
+/**
  * How long an event waits between its deliveries: the time doubles from the first wait to the longest.
  */
 export interface BackOff {
@@ -1500,6 +1521,10 @@ export interface DeadLetter {
    * Why the last delivery failed.
    */
   reason?: string | null;
+  /**
+   * The run that it was a task of last; it is kept as long as the dead letter is.
+   */
+  run?: RunId | null;
   /**
    * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
    */
@@ -2785,7 +2810,7 @@ export interface Push {
   url: string;
 }
 /**
- * Why a webhook did not take an event, or could not be used.
+ * Why a webhook or an agent did not take an event, or could not be used.
  */
 export interface PushFailure {
   /**
@@ -4738,6 +4763,10 @@ export interface Subscription {
    */
   dead_letters: number;
   /**
+   * The agent that declares it.
+   */
+  declared_by?: SubscriptionOwner | null;
+  /**
    * Deliveries ever made.
    */
   delivered: number;
@@ -4746,9 +4775,17 @@ export interface Subscription {
    */
   dropped: number;
   /**
-   * Since when its webhook takes nothing.
+   * Since when its webhook or its agents take nothing.
    */
   failing_since?: Time | null;
+  /**
+   * Which of the events of its topics are delivered.
+   */
+  filter?: string | null;
+  /**
+   * Events that the filter has passed over.
+   */
+  filtered: number;
   /**
    * Deliveries that consumers hold.
    */
@@ -4758,7 +4795,7 @@ export interface Subscription {
    */
   lag: number;
   /**
-   * The last failure of its webhook.
+   * The last failure of its webhook or its agents.
    */
   last_failure?: PushFailure | null;
   /**
@@ -4798,6 +4835,10 @@ export interface Subscription {
    */
   push?: Push | null;
   /**
+   * The agents that its events are handed to, as tasks.
+   */
+  tasks?: AsTasks | null;
+  /**
    * The topics whose events are delivered.
    */
   topic: string;
@@ -4814,6 +4855,19 @@ export interface BackOff1 {
    * A length of time: whole numbers with the units `d`, `h`, `m`, `s`, `ms` and `us`, the largest first, such as `250ms`, `30s` or `1h30m`.
    */
   longest: string;
+}
+/**
+ * The agent that declares a subscription.
+ */
+export interface SubscriptionOwner {
+  /**
+   * Its name.
+   */
+  agent: string;
+  /**
+   * The version that declared it last.
+   */
+  version: string;
 }
 /**
  * A page of a listing.
@@ -4845,11 +4899,15 @@ export interface SubscriptionRequest {
    */
   back_off?: BackOff | null;
   /**
+   * Deliver only events for which this is true: CEL over `event`.
+   */
+  filter?: string | null;
+  /**
    * After how many deliveries an event becomes a dead letter; 10 without it.
    */
   max_deliveries?: number | null;
   /**
-   * Deliveries that consumers hold at once; 100 without it.
+   * Deliveries that consumers hold at once; 100 without it, and 64 where they are tasks.
    */
   max_in_flight?: number | null;
   /**
@@ -4857,7 +4915,7 @@ export interface SubscriptionRequest {
    */
   ordered?: OrderKey | null;
   /**
-   * Send the events to this webhook; without it, consumers fetch them.
+   * Send the events to this webhook; without it and `tasks`, consumers fetch them.
    */
   push?: Push | null;
   /**
@@ -4868,6 +4926,10 @@ export interface SubscriptionRequest {
    * Where a new subscription begins; `new` without any of the three.
    */
   start?: StartWord | null;
+  /**
+   * Hand the events to these agents, as tasks.
+   */
+  tasks?: AsTasks | null;
   /**
    * The topics whose events are delivered: `*` is any one segment, `>` at the end the rest.
    */

@@ -868,6 +868,15 @@ StepState = TypeAliasType("StepState", Literal['pending', 'queued', 'running', '
 """The state of a step instance."""
 
 
+class SubscriptionOwner(Model):
+    """The agent that declares a subscription."""
+
+    agent: str
+    """Its name."""
+    version: str
+    """The version that declared it last."""
+
+
 class TaskCounts(Model):
     """Tasks by outcome; `created` is the sum of the others."""
 
@@ -1174,6 +1183,22 @@ class ArriveBarrierRequest(Model):
     How long to wait for the others in this request, at most a minute; without it, the answer comes at once. Ask again
     with the generation of the answer to continue waiting.
     """
+
+
+class AsTasks(Model):
+    """The agents that the events of a subscription are handed to, as tasks."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    agent: str | None = None
+    """The agent; any that has the capability, without it."""
+    capability: str
+    """The capability; its input is the event."""
+    keep: Duration | None = None
+    """How long the run of an event that was acknowledged is kept; not at all, without it."""
+    timeout: Duration | None = None
+    """How long one attempt may take; as long as it does, without it."""
 
 
 class BackOff(Model):
@@ -1512,6 +1537,8 @@ class DeadLetter(Model):
     """The event."""
     reason: str | None = None
     """Why the last delivery failed."""
+    run: RunId | None = None
+    """The run that it was a task of last; it is kept as long as the dead letter is."""
     since: Time
     """Since when."""
 
@@ -1881,7 +1908,7 @@ class PublishRequest(Model):
 
 
 class PushFailure(Model):
-    """Why a webhook did not take an event, or could not be used."""
+    """Why a webhook or an agent did not take an event, or could not be used."""
 
     at: Time
     """When."""
@@ -2546,18 +2573,24 @@ class Subscription(Model):
     """When it was made."""
     dead_letters: Annotated[int, Field(ge=0)]
     """Dead letters."""
+    declared_by: SubscriptionOwner | None = None
+    """The agent that declares it."""
     delivered: Annotated[int, Field(ge=0)]
     """Deliveries ever made."""
     dropped: Annotated[int, Field(ge=0)]
     """Dead letters that were dropped because there were too many."""
     failing_since: Time | None = None
-    """Since when its webhook takes nothing."""
+    """Since when its webhook or its agents take nothing."""
+    filter: str | None = None
+    """Which of the events of its topics are delivered."""
+    filtered: Annotated[int, Field(ge=0)]
+    """Events that the filter has passed over."""
     in_flight: Annotated[int, Field(ge=0)]
     """Deliveries that consumers hold."""
     lag: Annotated[int, Field(ge=0)]
     """Events behind that, of any topic."""
     last_failure: PushFailure | None = None
-    """The last failure of its webhook."""
+    """The last failure of its webhook or its agents."""
     max_deliveries: Annotated[int, Field(ge=0)]
     """After how many deliveries an event becomes a dead letter."""
     max_in_flight: Annotated[int, Field(ge=0)]
@@ -2576,6 +2609,8 @@ class Subscription(Model):
     """The last event that it has looked at."""
     push: Push | None = None
     """The webhook that its events are sent to."""
+    tasks: AsTasks | None = None
+    """The agents that its events are handed to, as tasks."""
     topic: str
     """The topics whose events are delivered."""
 
@@ -2601,18 +2636,22 @@ class SubscriptionRequest(Model):
     """A new subscription begins behind this position."""
     back_off: BackOff | None = None
     """How long an event waits between its deliveries; from 1 second to 1 minute without it."""
+    filter: str | None = None
+    """Deliver only events for which this is true: CEL over `event`."""
     max_deliveries: Annotated[int | None, Field(ge=0)] = None
     """After how many deliveries an event becomes a dead letter; 10 without it."""
     max_in_flight: Annotated[int | None, Field(ge=0)] = None
-    """Deliveries that consumers hold at once; 100 without it."""
+    """Deliveries that consumers hold at once; 100 without it, and 64 where they are tasks."""
     ordered: OrderKey | None = None
     """Deliver events with the same key one at a time, in their order; it cannot be changed."""
     push: Push | None = None
-    """Send the events to this webhook; without it, consumers fetch them."""
+    """Send the events to this webhook; without it and `tasks`, consumers fetch them."""
     since: Time | None = None
     """A new subscription begins with the first event that was published at this instant or later."""
     start: StartWord | None = None
     """Where a new subscription begins; `new` without any of the three."""
+    tasks: AsTasks | None = None
+    """Hand the events to these agents, as tasks."""
     topic: str
     """The topics whose events are delivered: `*` is any one segment, `>` at the end the rest."""
 
@@ -3020,6 +3059,7 @@ __all__ = [
     "AgentInstances",
     "AgentList",
     "ArriveBarrierRequest",
+    "AsTasks",
     "Awards",
     "BackOff",
     "BackfillRequest",
@@ -3201,6 +3241,7 @@ __all__ = [
     "StepPage",
     "StepState",
     "Subscription",
+    "SubscriptionOwner",
     "SubscriptionPage",
     "SubscriptionRequest",
     "TaskCounts",

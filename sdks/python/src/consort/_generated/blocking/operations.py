@@ -950,7 +950,7 @@ nothing: by the policy `reject` it overwrites what is there, by the others it is
         answer: models.Subscription = self.call(table.SHOW_SUBSCRIPTION, {"name": name}, kind=models.Subscription)
         return answer
 
-    def set_subscription(self, name: str, topic: str, *, ack_wait: Seconds | None = None, after: str | None = None, back_off: models.BackOff | None = None, max_deliveries: int | None = None, max_in_flight: int | None = None, ordered: models.OrderKey | None = None, push: models.Push | None = None, since: models.Time | None = None, start: models.StartWord | None = None) -> None:
+    def set_subscription(self, name: str, topic: str, *, ack_wait: Seconds | None = None, after: str | None = None, back_off: models.BackOff | None = None, filter: str | None = None, max_deliveries: int | None = None, max_in_flight: int | None = None, ordered: models.OrderKey | None = None, push: models.Push | None = None, since: models.Time | None = None, start: models.StartWord | None = None, tasks: models.AsTasks | None = None) -> None:
         """Makes a durable subscription, or changes the settings of one, which keeps its place.
 
         `name`: its name.
@@ -958,14 +958,16 @@ nothing: by the policy `reject` it overwrites what is there, by the others it is
         `ack_wait`: how long a consumer may hold a delivery; 30 seconds without it.
         `after`: a new subscription begins behind this position.
         `back_off`: how long an event waits between its deliveries; from 1 second to 1 minute without it.
+        `filter`: deliver only events for which this is true: CEL over `event`.
         `max_deliveries`: after how many deliveries an event becomes a dead letter; 10 without it.
-        `max_in_flight`: deliveries that consumers hold at once; 100 without it.
+        `max_in_flight`: deliveries that consumers hold at once; 100 without it, and 64 where they are tasks.
         `ordered`: deliver events with the same key one at a time, in their order; it cannot be changed.
-        `push`: send the events to this webhook; without it, consumers fetch them.
+        `push`: send the events to this webhook; without it and `tasks`, consumers fetch them.
         `since`: a new subscription begins with the first event that was published at this instant or later.
         `start`: where a new subscription begins; `new` without any of the three.
+        `tasks`: hand the events to these agents, as tasks.
         """
-        self.call(table.SET_SUBSCRIPTION, {"name": name}, fields({"topic": topic}, {"ack_wait": None if ack_wait is None else span_text(ack_wait), "after": after, "back_off": back_off, "max_deliveries": max_deliveries, "max_in_flight": max_in_flight, "ordered": ordered, "push": push, "since": since, "start": start}), kind=None)
+        self.call(table.SET_SUBSCRIPTION, {"name": name}, fields({"topic": topic}, {"ack_wait": None if ack_wait is None else span_text(ack_wait), "after": after, "back_off": back_off, "filter": filter, "max_deliveries": max_deliveries, "max_in_flight": max_in_flight, "ordered": ordered, "push": push, "since": since, "start": start, "tasks": tasks}), kind=None)
 
     def ack_deliveries(self, name: str, deliveries: Sequence[models.DeliveryId]) -> models.SettledDeliveries:
         """Acknowledges deliveries: their events are not delivered again.
