@@ -189,11 +189,11 @@ impl Trial {
 }
 
 /// Whether the step of each run is in a state.
-fn all(stage: &Stage, runs: &[String], state: &str) -> Result<bool, String> {
+fn all(stage: &Stage, runs: &[String], wanted: &str) -> Result<bool, String> {
     for run in runs {
         let page = stage.ask("GET", &format!("/v1/runs/{run}/steps"), None)?;
         let steps = page["items"].as_array().ok_or("steps are a list")?;
-        if !steps.iter().any(|step| step["path"] == "it" && step["state"] == state) {
+        if !steps.iter().any(|step| step["path"] == "it" && step["state"] == wanted) {
             return Ok(false);
         }
     }

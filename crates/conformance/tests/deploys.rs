@@ -12,9 +12,9 @@ fn check(sdk: Sdk) {
         Ok(text) => text.parse().unwrap(),
         Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into(),
     };
-    let seen = deploys(sdk, seed).unwrap_or_else(|error| panic!("{error}"));
-    println!("{} seed {seed}: {seen:?}", sdk.name());
-    assert!(seen.orders == 12 && seen.diverged == 2 && seen.gifts == 4, "{seen:?}");
+    let found = deploys(sdk, seed).unwrap_or_else(|error| panic!("{error}"));
+    println!("{} seed {seed}: {found:?}", sdk.name());
+    assert!(found.orders == 12 && found.diverged == 2 && found.gifts == 4, "{found:?}");
 }
 
 #[test]
