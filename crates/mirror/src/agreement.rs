@@ -337,7 +337,11 @@ mod tests {
         assert_eq!(one(Direction::Out, near.clone(), far.clone()), Step::Replace { into: End::Far });
         assert_eq!(one(Direction::In, near.clone(), far), Step::Replace { into: End::Near });
         let sorted = half(9, "[1,2]", Some((9, mark(1, 7, "[2,1]"))));
-        assert_eq!(one(Direction::Out, near.clone(), sorted), Step::Nothing, "what the policy there has made of it stays");
+        assert_eq!(
+            one(Direction::Out, near.clone(), sorted),
+            Step::Nothing,
+            "what the policy there has made of it stays"
+        );
         assert_eq!(one(Direction::In, near, Half::default()), Step::Nothing, "it has never come from there");
     }
 

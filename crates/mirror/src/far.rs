@@ -192,8 +192,11 @@ async fn keep<T: Serialize + serde::de::DeserializeOwned + Clone>(client: &Clien
 
 /// Refuses a name that is that of another pair, and a pair that has another mirror, as one side knows them.
 async fn check(client: &Client, name: &str, pair: &Pair) -> Result<()> {
-    let mut params =
-        ListStateParams { space: CURSORS.to_owned(), limit: Some(limits::PAGE_ITEMS_MAX), ..ListStateParams::default() };
+    let mut params = ListStateParams {
+        space: CURSORS.to_owned(),
+        limit: Some(limits::PAGE_ITEMS_MAX),
+        ..ListStateParams::default()
+    };
     loop {
         let page = client.call::<ListState>(&params, &()).await?;
         for (item, other) in page.items.iter().filter_map(|item| Some((item, item.key.strip_suffix(PAIR)?))) {
