@@ -142,8 +142,13 @@ impl Halves {
         self.mark(end.other()).map_or(0, |mark| mark.peer) != self.of(end).version
     }
 
-    /// The turn of a mark that is written now.
-    pub(crate) fn turn(&self, into: End) -> u64 {
+    /// The turn of a mark that is written now: the next one; one that only repeats that both are equal is of the same turn.
+    pub(crate) fn turn(&self, into: End, equal: bool) -> u64 {
+        if let Some((end, kept)) = self.latest()
+            && (equal, kept.mark.equal, end) == (true, true, into)
+        {
+            return kept.mark.turn;
+        }
         let turn = |end| self.of(end).kept.as_ref().map_or(0, |kept| kept.mark.turn);
         if self.of(into.other()).kept.is_none() && self.mark(into).is_none() {
             return 1;
@@ -183,7 +188,7 @@ impl Halves {
     }
 }
 
-/// Turns that the marks of both sides can be apart: one, and one that was lost with its process.
+/// Turns that the marks of both sides can be apart: that both are equal, and then a value, may come into one side.
 const TURNS_APART: u64 = 2;
 
 /// Decides.
@@ -380,7 +385,8 @@ mod tests {
             step => panic!("{step:?}"),
         };
         let from = both.of(into.other());
-        let mark = Mark { turn: both.turn(into), peer: from.version, equal: !writes, value: from.text.clone() };
+        let mark =
+            Mark { turn: both.turn(into, !writes), peer: from.version, equal: !writes, value: from.text.clone() };
         let side = &mut sides[usize::from(into == End::Far)];
         if side.half.kept != both.of(into).kept || !(settled || side.half.version == both.of(into).version) {
             return;
@@ -394,6 +400,17 @@ mod tests {
         }
     }
 
+    fn settle(sides: &mut [Counter; 2]) {
+        for steps in 0.. {
+            let both = Halves { near: sides[0].half.clone(), far: sides[1].half.clone(), adds: true };
+            match decide(Direction::Both, &both).unwrap() {
+                Step::Nothing => break,
+                step => act(sides, &both, step),
+            }
+            assert!(steps < 8, "it ends");
+        }
+    }
+
     #[test]
     fn sums_are_exact_however_writes_and_steps_are_mixed() {
         let mut chance = 1_u64;
@@ -403,6 +420,9 @@ mod tests {
         };
         for _ in 0..2_000 {
             let mut sides = [Counter::default(), Counter::default()];
+            // Before the first agreement, equal values are one.
+            sides[0].set(0);
+            settle(&mut sides);
             let mut sum = 0;
             let mut add = |sides: &mut [Counter; 2], side: u64, number: u64| {
                 let side = &mut sides[usize::try_from(side).unwrap()];
@@ -423,14 +443,7 @@ mod tests {
                     act(&mut sides, &both, step);
                 }
             }
-            for steps in 0.. {
-                let both = Halves { near: sides[0].half.clone(), far: sides[1].half.clone(), adds: true };
-                match decide(Direction::Both, &both).unwrap() {
-                    Step::Nothing => break,
-                    step => act(&mut sides, &both, step),
-                }
-                assert!(steps < 8, "it ends");
-            }
+            settle(&mut sides);
             assert_eq!((sides[0].value(), sides[1].value()), (sum, sum));
         }
     }

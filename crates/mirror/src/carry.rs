@@ -210,7 +210,7 @@ impl Link<'_> {
     /// The operation that writes the mark of a side: it includes what was read of the other one.
     fn mark(&self, into: End, key: &str, both: &Halves, equal: bool) -> Result<StateOperation> {
         let from = both.of(into.other());
-        let mark = Mark { turn: both.turn(into), peer: from.version, equal, value: from.text.clone() };
+        let mark = Mark { turn: both.turn(into, equal), peer: from.version, equal, value: from.text.clone() };
         let operation = operation(StateAction::Put, &self.options.marks(), key);
         Ok(StateOperation { value: Some(Document::of("mark", &mark)?), ..operation })
     }

@@ -2827,6 +2827,11 @@ export interface PushFailure {
  */
 export interface PutStateRequest {
   /**
+   * The value that the writer saw at `version`, by a writer that was away for long: it is what the write is compared
+   * with where the space does not keep that version any more, instead of a refusal (`C0704`).
+   */
+  base?: Document | null;
+  /**
    * The name of the writer.
    */
   by?: string | null;
@@ -4243,6 +4248,10 @@ export interface StateWriter3 {
  * An operation of a transaction.
  */
 export interface StateOperation {
+  /**
+   * The value that the writer saw at `version`, of `put`; as for single writes.
+   */
+  base?: Document | null;
   /**
    * The key.
    */

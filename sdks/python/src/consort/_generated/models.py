@@ -2898,6 +2898,11 @@ class PutStateRequest(Model):
     model_config = ConfigDict(
         extra='forbid',
     )
+    base: Document | None = None
+    """
+    The value that the writer saw at `version`, by a writer that was away for long: it is what the write is compared
+    with where the space does not keep that version any more, instead of a refusal (`C0704`).
+    """
     by: str | None = None
     """The name of the writer."""
     fence: Annotated[list[StateFence], Field(validate_default=True)] = []
@@ -2985,6 +2990,8 @@ class StateOperation(Model):
     model_config = ConfigDict(
         extra='forbid',
     )
+    base: Document | None = None
+    """The value that the writer saw at `version`, of `put`; as for single writes."""
     key: str
     """The key."""
     op: StateAction

@@ -875,12 +875,14 @@ and `state.SPACE.decided`.
         answer: models.StateValue = self.call(table.GET_STATE, {"space": space, "key": key, "version": version}, kind=models.StateValue)
         return answer
 
-    def put_state(self, space: str, key: str, value: Any, *, by: str | None = None, fence: Sequence[models.StateFence] | None = None, stamp: models.StateStamp | None = None, ttl: Seconds | None = None, version: int | None = None) -> models.StateResult:
+    def put_state(self, space: str, key: str, value: Any, *, base: Any = None, by: str | None = None, fence: Sequence[models.StateFence] | None = None, stamp: models.StateStamp | None = None, ttl: Seconds | None = None, version: int | None = None) -> models.StateResult:
         """Gives a key a value. The outcome of a write that has not seen the latest value is the policy of the key; the first write into a space makes it.
 
         `space`: the space.
         `key`: the key: 1 to 512 bytes, without control characters.
         `value`: the value: any JSON document.
+        `base`: the value that the writer saw at `version`, by a writer that was away for long: it is what the write is compared
+with where the space does not keep that version any more, instead of a refusal (`C0704`).
         `by`: the name of the writer.
         `fence`: the grants of locks that the write depends on.
         `stamp`: when it was written; without it, when it arrives.
@@ -888,7 +890,7 @@ and `state.SPACE.decided`.
         `version`: the version that the writer has seen; 0 where it has seen that there is no value. Without it, the writer has seen
 nothing: by the policy `reject` it overwrites what is there, by the others it is merged.
         """
-        answer: models.StateResult = self.call(table.PUT_STATE, {"space": space, "key": key}, fields({"value": value}, {"by": by, "fence": fence, "stamp": stamp, "ttl": None if ttl is None else span_text(ttl), "version": version}), kind=models.StateResult)
+        answer: models.StateResult = self.call(table.PUT_STATE, {"space": space, "key": key}, fields({"value": value}, {"base": base, "by": by, "fence": fence, "stamp": stamp, "ttl": None if ttl is None else span_text(ttl), "version": version}), kind=models.StateResult)
         return answer
 
     def state_history(self, space: str, key: str, *, cursor: str | None = None, limit: int | None = None) -> Pager[models.StateChangePage, models.StateChange]:
