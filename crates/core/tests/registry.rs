@@ -82,6 +82,22 @@ fn changes(world: &mut World) -> Vec<String> {
 }
 
 #[test]
+fn a_step_need_not_name_the_capability_of_an_agent_that_has_one() {
+    let mut world = World::new();
+    join(&mut world, "solo", "1.0.0");
+    world.deploy("workflow: w\nsteps: { a: { agent: solo } }\n");
+    world.start("w", "{}", None).unwrap();
+    let task = world.task(0, "a");
+    let offered = |world: &mut World| world.machine.offer(task).unwrap().unwrap().capability;
+    assert_eq!(offered(&mut world), "x");
+    let mut other = declaration("solo", "2.0.0", EffectClass::Read);
+    "y".clone_into(&mut other.capabilities[0].name);
+    register(&mut world, &other).unwrap();
+    assert_eq!(offered(&mut world), "", "its versions have two");
+    world.verify();
+}
+
+#[test]
 fn versions_stand_side_by_side_and_are_paged_through() {
     let mut world = World::new();
     for (name, version) in [("b", "1"), ("a", "2"), ("a", "10"), ("a", "2")] {

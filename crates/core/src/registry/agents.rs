@@ -3,6 +3,8 @@
 //! For: the versions of an agent that commands are about. Not for: listings (see `views`).
 //! Invariant: reads only.
 
+use std::collections::BTreeSet;
+
 use consort_types::{Code, Error, Name, Result, bounds::check_optional_text, limits};
 use consort_workflow::did_you_mean;
 
@@ -45,6 +47,17 @@ pub(crate) fn each(
             look(key, row);
         }
     }
+}
+
+/// The capability of an agent that has one, whatever its version; `None` where its versions declare several, or none.
+pub(crate) fn only_capability(state: &State, namespace: &str, agent: &str) -> Result<Option<String>> {
+    let mut names = BTreeSet::new();
+    each(state, range_of(namespace, Some(agent)), |_, row| {
+        let declared = row.declaration().map(|declared| declared.capabilities).unwrap_or_default();
+        names.extend(declared.into_iter().map(|capability| capability.name));
+    })?;
+    let only = names.pop_first();
+    Ok(only.filter(|_| names.is_empty()))
 }
 
 /// Names of agents of a namespace, in order, of at most a page of versions.

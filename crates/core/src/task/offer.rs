@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fatal::split_fatal,
+    registry::agents,
     run::{
         environment::{self, in_expression},
         locate::{self, InstanceKind, StepRef, locate},
@@ -76,7 +77,10 @@ pub(crate) fn offer(state: &mut State, task: StepInstanceId) -> Result<Option<Ta
         return Ok(None);
     }
     let step_ref = locate(state, task)?;
-    let (capability, _) = task_spec::target(state, &step_ref, task)?;
+    let capability = match task_spec::target(state, &step_ref, task)? {
+        (None, Some(agent)) => agents::only_capability(state, &step_ref.run.namespace, &agent)?,
+        (capability, _) => capability,
+    };
     let input = match state.inputs.get(&(task, step.token)) {
         Some(input) => input,
         None => split_fatal(task_input(state, &step_ref, task))?.unwrap_or_default(),
