@@ -149,11 +149,11 @@ impl BusOracle {
                 self.task_ended(at.0, key, *run, *new, changes)?;
             }
         }
-        for (key, old, new) in deliveries {
+        for (key, old, new) in &deliveries {
             if let Some(DeliveryState::Task(run)) = new
                 && old != new
             {
-                self.handed(at, key, run, changes)?;
+                self.handed(at, key, *run, changes)?;
             }
         }
         Ok(())
@@ -184,7 +184,7 @@ impl BusOracle {
         Err(Violation::of(2, what))
     }
 
-    fn handed(&mut self, at: (Seq, Time), key: DeliveryKey, run: RunId, changes: &[Change]) -> Checked {
+    fn handed(&mut self, at: (Seq, Time), key: &DeliveryKey, run: RunId, changes: &[Change]) -> Checked {
         let wrong = |law, what: &str| Err(Violation::of(law, format!("record {}: task of {key:?}: {what}", at.0)));
         let delivers = run_in(changes, run).and_then(|row| row.delivers);
         if delivers.is_none_or(|one| (&one.subscription, one.position) != (&key.subscription, key.position)) {
