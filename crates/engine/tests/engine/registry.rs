@@ -9,9 +9,7 @@ use consort_core::{
     Command,
     command::{RegisterAgent, RemoveAgent},
 };
-use consort_engine::{
-    Config, Decision, EventBus, Handle, Locality, Partition, Session, StartRequest, view::NewEvent,
-};
+use consort_engine::{Config, Decision, EventBus, Handle, Locality, Partition, Session, StartRequest, view::NewEvent};
 use consort_log::MemoryLogDisk;
 use consort_store::MemoryStore;
 use consort_types::{

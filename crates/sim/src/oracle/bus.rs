@@ -10,7 +10,9 @@ use consort_core::{
     Command, Reply, TABLES,
     command::PauseSubscription,
     keys::{DeliveryKey, EventIdKey, EventKey, EventList, EventListKey, NamedKey, SpaceEventKey},
-    rows::{Delivery, DeliveryState, EventStream, Run, Space, StoredEvent, Subscription, SubscriptionSettings, Trigger},
+    rows::{
+        Delivery, DeliveryState, EventStream, Run, Space, StoredEvent, Subscription, SubscriptionSettings, Trigger,
+    },
     view::{Fetched, Published},
 };
 use consort_types::{
