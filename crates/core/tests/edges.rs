@@ -108,7 +108,12 @@ fn definitions_and_declarations_are_checked() {
     world.deploy(ONE);
     world.deploy(ONE);
     assert_eq!(world.machine.workflows(NS, None, 10).unwrap().items[0].revision, 1, "the same source is one revision");
-    let unreadable = RegisterAgent { namespace: NS.to_owned(), declaration: Payload::null(), built_in: false };
+    let unreadable = RegisterAgent {
+        namespace: NS.to_owned(),
+        declaration: Payload::null(),
+        built_in: false,
+        subscriptions: Vec::new(),
+    };
     assert_eq!(code(world.apply(&Command::RegisterAgent(unreadable))), Code::BadRequest);
 }
 

@@ -10,7 +10,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use consort_core::{
-    Command, Reply,
+    Command, LateReport, Reply,
     command::{
         CancelRun, DeclaredSubscription, DeleteRun, DeleteSubscription, FetchEvents, NewEvent, PauseSubscription,
         PublishEvents, RegisterAgent, RemoveAgent, SeekSubscription, SetEventRetention, SetSubscription,
@@ -480,6 +480,26 @@ fn a_lost_attempt_of_a_task_that_may_not_be_repeated_waits_for_a_decision() {
     world.go_on();
     world.runs.clear();
     assert_eq!(shown(&mut world).acknowledged, 1);
+    world.verify();
+}
+
+#[test]
+fn a_report_that_comes_again_is_answered_while_its_run_is_being_removed() {
+    let mut world = World::new();
+    set(&mut world, to_agents()).unwrap();
+    publish(&mut world, "1", "");
+    world.taken("handle", EffectClass::Idempotent);
+    let (task, token, _) = tasks(&mut world)["1"];
+    world.report(task, token, "null").unwrap();
+    let mut answers = Vec::new();
+    loop {
+        answers.push(world.machine.late_report(NS, task, token, &holder()).map_err(|error| error.code));
+        if world.go_on_once() == 0 {
+            break;
+        }
+    }
+    assert_eq!(answers.pop(), Some(Err(Code::TaskNotFound)));
+    assert!(answers.len() > 1 && answers.iter().all(|one| *one == Ok(LateReport::Repeated)), "{answers:?}");
     world.verify();
 }
 

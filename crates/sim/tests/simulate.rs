@@ -163,7 +163,6 @@ injected! {
     finds_a_decision_that_the_votes_do_not_give: DecisionForged;
     finds_a_vote_that_comes_too_late: LateVoteKept;
     finds_a_delivery_that_is_forgotten: DeliveryForgotten;
-    finds_an_event_that_is_the_task_of_another_run: TaskOfAnotherRun;
     finds_an_event_id_that_is_forgotten: EventIdForgotten;
     finds_a_step_without_its_event: StepEventForgotten;
     finds_a_lock_that_outlives_its_step: StepLockLeft;
@@ -172,4 +171,5 @@ injected! {
     finds_a_run_that_its_schedule_forgets: ScheduledRunForgotten;
     finds_a_task_that_goes_past_the_best_bid: BidsReordered;
     finds_a_value_that_is_not_the_last: ValueForgotten;
+    finds_an_event_that_is_the_task_of_another_run: TaskOfAnotherRun;
 }

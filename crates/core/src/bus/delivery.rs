@@ -285,7 +285,7 @@ impl<'k> Deliveries<'k> {
     }
 }
 
-/// The run of a delivery is not kept any longer, once it has ended.
+/// The run of a delivery, which an earlier record has ended, is not kept any longer.
 pub(crate) fn forget_run(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
     match ctx.state.tables.runs.get(&id)? {
         Some(run) if run.status.is_terminal() && run.status != RunStatus::Deleted => delete_run(ctx, id, run),

@@ -166,17 +166,33 @@ fn start(
 /// The run of a delivery has ended, and so the delivery is settled.
 pub(crate) fn run_ended(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
     let Some(run) = ctx.state.tables.runs.get(&id)? else { return Ok(()) };
-    let Some(Delivers { subscription, position, .. }) = run.delivers.clone() else { return Ok(()) };
-    let Some(mut deliveries) = Deliveries::open(ctx, &run.namespace, &subscription)? else {
-        return forget_run(ctx, id);
-    };
-    match deliveries.find(ctx, position)?.filter(|found| found.state == DeliveryState::Task(id)) {
-        Some(delivery) => settle(ctx, &mut deliveries, &run, (id, position, &delivery))?,
-        // The subscription was moved, or made again.
-        None => return forget_run(ctx, id),
+    let Some(Delivers { subscription, position, keep }) = run.delivers.clone() else { return Ok(()) };
+    let mut kept = Some(Span::ZERO);
+    if let Some(mut deliveries) = Deliveries::open(ctx, &run.namespace, &subscription)? {
+        let found = deliveries.find(ctx, position)?;
+        // Else the subscription was moved, or made again.
+        if let Some(delivery) = found.filter(|found| found.state == DeliveryState::Task(id)) {
+            settle(ctx, &mut deliveries, &run, (id, position, &delivery))?;
+            deliveries.close(ctx);
+            let completed = run.status == RunStatus::Completed;
+            // The run of a dead letter goes with that.
+            kept = completed.then(|| keep.unwrap_or(Span::ZERO));
+        }
     }
-    deliveries.close(ctx);
+    keep_run(ctx, id, run, kept);
     Ok(())
+}
+
+/// How long an ended run is kept: until something else ends it, without a time. It is not removed in this record, in which
+/// something of it may be pending.
+fn keep_run(ctx: &mut ApplyContext<'_>, id: RunId, mut run: Run, keep: Option<Span>) {
+    if let Some(delivers) = &mut run.delivers {
+        delivers.keep = keep;
+    }
+    if let Some(keep) = keep {
+        ctx.arm(ctx.now.after(keep), root_task(id), TimerKind::Retention, 0);
+    }
+    ctx.put_run(id, run);
 }
 
 fn settle(
@@ -193,14 +209,7 @@ fn settle(
     if run.status == RunStatus::Completed {
         subscription.acknowledged += 1;
         subscription.failing_since = None;
-        deliveries.remove(ctx, position, delivery)?;
-        return match run.delivers.as_ref().and_then(|delivers| delivers.keep) {
-            Some(keep) => {
-                ctx.arm(ctx.now.after(keep), root_task(id), TimerKind::Retention, 0);
-                Ok(())
-            }
-            None => forget_run(ctx, id),
-        };
+        return deliveries.remove(ctx, position, delivery);
     }
     let error = run.error.clone().map(latest::brief);
     let reason = error.map_or_else(|| run.status.as_str().to_owned(), |error| error.message);

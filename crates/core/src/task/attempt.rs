@@ -141,7 +141,8 @@ pub(crate) fn late_report(
             Current::Live(step) => (*step, false),
         },
     };
-    let of_run = state.run(task.run)?.namespace == namespace;
+    // The run may have been deleted while its steps are still there.
+    let of_run = state.tables.runs.get_shared(&task.run)?.is_some_and(|run| run.namespace == namespace);
     match step.instance.filter(|holder| of_run && holder.agent == by.agent) {
         Some(_) if answered => Ok(LateReport::Repeated),
         Some(_) if step.state == StepState::Unknown => Ok(LateReport::Settles),

@@ -151,11 +151,11 @@ impl BusOracle {
                 self.task_ended(at.0, key, *run, *new, changes)?;
             }
         }
-        for (key, old, new) in deliveries {
+        for (key, old, new) in &deliveries {
             if let Some(DeliveryState::Task(run)) = new
                 && old != new
             {
-                self.handed(at, &key, run, changes)?;
+                self.handed(at, key, *run, changes)?;
             }
         }
         Ok(())

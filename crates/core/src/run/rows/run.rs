@@ -79,7 +79,8 @@ pub struct Delivers {
     /// The event.
     #[n(1)]
     pub position: Position,
-    /// How long the run is kept once the event is acknowledged; not at all, without it.
+    /// How long the run is to be kept once the event is acknowledged; not at all, without it. Of an ended run: how long it
+    /// is kept; as long as the dead letter, without it.
     #[n(2)]
     pub keep: Option<Span>,
 }
