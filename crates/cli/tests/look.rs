@@ -152,7 +152,7 @@ fn running_code_is_asked_for_values_and_answers_updates() {
     assert_eq!((&left["state"], &left["error"]["code"]), (&json!("unanswered"), &json!("C0210")));
     assert!(folder.ok(&["runs", "show", &run, "--history"]).contains("update `discount` received"));
     let journal = folder.ok(&["runs", "journal", &run, "it"]);
-    for part in ["labels stage=open → null", "expose price 100 → null", "answer 2 rejected: at most 20 → null"] {
+    for part in ["labels stage=open → done", "expose price 100 → done", "answer 2 rejected: at most 20 → done"] {
         assert!(journal.contains(part), "{part}\n{journal}");
     }
 }

@@ -32,8 +32,8 @@ fn three() -> World {
     world
 }
 
-fn found(world: &mut World, filter: RunFilter) -> Vec<usize> {
-    let page = world.machine.list_runs(NS, &filter, None, 10).unwrap();
+fn found(world: &mut World, filter: &RunFilter) -> Vec<usize> {
+    let page = world.machine.list_runs(NS, filter, None, 10).unwrap();
     assert_eq!(page.next, None);
     let number = |run: RunId| world.runs.iter().position(|known| *known == run).unwrap() + 1;
     page.items.iter().map(|found| number(found.run)).collect()
@@ -55,16 +55,16 @@ fn runs_are_found_by_text_code_and_time() {
         ("e", &[3, 2, 1]),
         ("x", &[]),
     ] {
-        assert_eq!(found(&mut world, text(wanted)), runs, "{wanted}");
+        assert_eq!(found(&mut world, &text(wanted)), runs, "{wanted}");
     }
     let code = |code| RunFilter { code: Some(code), ..RunFilter::default() };
-    assert_eq!(found(&mut world, code(Code::AgentFailed)), [2, 1], "a step that was forgiven is found too");
-    assert_eq!(found(&mut world, code(Code::TimedOut)), [0; 0]);
+    assert_eq!(found(&mut world, &code(Code::AgentFailed)), [2, 1], "a step that was forgiven is found too");
+    assert_eq!(found(&mut world, &code(Code::TimedOut)), [0; 0]);
     let second = world.machine.run_view(NS, world.runs[1]).unwrap().summary.created;
-    assert_eq!(found(&mut world, RunFilter { since: Some(second), ..RunFilter::default() }), [3, 2]);
-    assert_eq!(found(&mut world, RunFilter { until: Some(second), ..RunFilter::default() }), [1]);
+    assert_eq!(found(&mut world, &RunFilter { since: Some(second), ..RunFilter::default() }), [3, 2]);
+    assert_eq!(found(&mut world, &RunFilter { until: Some(second), ..RunFilter::default() }), [1]);
     let none = RunFilter { since: Some(second), until: Some(Time(second.0)), ..RunFilter::default() };
-    assert_eq!(found(&mut world, none), [0; 0]);
+    assert_eq!(found(&mut world, &none), [0; 0]);
     world.verify();
 }
 
@@ -114,7 +114,7 @@ fn a_page_ends_within_a_long_run_and_the_next_continues_there() {
     world.act("fatal a[1050]");
     // The run's own error is found at once, a code that no step has only behind all its steps.
     let code = |code| RunFilter { code: Some(code), ..RunFilter::default() };
-    assert_eq!(found(&mut world, code(Code::AgentFailed)), [1]);
+    assert_eq!(found(&mut world, &code(Code::AgentFailed)), [1]);
     let first = world.machine.list_runs(NS, &code(Code::TimedOut), None, 10).unwrap();
     assert!(first.items.is_empty() && first.next.as_deref().is_some_and(|next| next.contains('.')), "{first:?}");
     let second = world.machine.list_runs(NS, &code(Code::TimedOut), first.next.as_deref(), 10).unwrap();

@@ -26,7 +26,7 @@ pub(crate) const ASK: &str = "workflow: ask\ninput: { what: {} }\nsteps:\n  a: {
 /// Disconnects the instance that runs it.
 pub(crate) const LOSE: &str = "workflow: lose\nsteps:\n  a: { capability: lose }\noutput: ${{ steps.a.output }}\n";
 /// Exposes a value, answers an update `move` with its input, and ends.
-pub(crate) const ASKED: &str = "workflow: asked\nsteps:\n  a: { capability: asked }\n";
+const ASKED: &str = "workflow: asked\nsteps:\n  a: { capability: asked }\n";
 
 /// Counts the rows of a backup instead of writing them.
 struct Counting;
@@ -85,8 +85,7 @@ impl Server {
         let server = Self::start();
         server.attach("echoer", "echo", EffectClass::Idempotent, echo);
         server.attach("loser", "lose", EffectClass::Write, lose);
-        server.attach("asked", "asked", EffectClass::Idempotent, asked);
-        for source in [ECHO, WAIT, ASK, LOSE, ASKED] {
+        for source in [ECHO, WAIT, ASK, LOSE] {
             server.deploy(source);
         }
         server
@@ -98,6 +97,14 @@ impl Server {
 
     pub(crate) fn deploy(&self, source: &str) {
         self.runtime.block_on(self.engine.deploy("default", source)).unwrap();
+    }
+
+    /// A server with the workflow [`ASKED`] and its agent.
+    pub(crate) fn asked() -> Self {
+        let server = Self::start();
+        server.attach("asked", "asked", EffectClass::Idempotent, asked);
+        server.deploy(ASKED);
+        server
     }
 
     fn attach<F: Future<Output = ()> + Send + 'static>(

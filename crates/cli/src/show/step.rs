@@ -136,6 +136,10 @@ pub(crate) fn journal_line(entry: &JournalEntry, style: Style, columns: usize) -
     let (answer, paint) = match (&entry.output, &entry.error) {
         (_, Some(error)) => (error_text(error), Paint::Red),
         (Some(output), None) => (text(output), Paint::Green),
+        // Done in the record that has the entry.
+        (None, None) if matches!(entry.kind, JournalKind::Expose | JournalKind::Labels | JournalKind::Answer) => {
+            ("done".to_owned(), Paint::Green)
+        }
         (None, None) => ("no answer yet".to_owned(), Paint::Cyan),
     };
     let index = format!("{:>4}  ", entry.index);

@@ -116,6 +116,7 @@ export type EventKind =
   | "outcome_unknown"
   | "decided"
   | "signal_received"
+  | "update_received"
   | "run_paused"
   | "run_resumed"
   | "run_cancelling"
@@ -146,7 +147,19 @@ export type InstantOutcome = "started" | "published" | "waiting" | "skipped" | (
 /**
  * What the code of a task has requested.
  */
-export type JournalKind = "run" | "call" | "sleep" | "signal" | "approval" | "forget" | "state" | (string & {});
+export type JournalKind =
+  | "run"
+  | "call"
+  | "sleep"
+  | "signal"
+  | "approval"
+  | "forget"
+  | "state"
+  | "expose"
+  | "labels"
+  | "update"
+  | "answer"
+  | (string & {});
 /**
  * What has happened to a lock.
  */
@@ -189,6 +202,10 @@ export type StateAction = "get" | "put" | "delete";
  * Why a key has changed.
  */
 export type StateChangeKind = "put" | "merged" | "deleted" | "expired" | "decided" | "undecided" | (string & {});
+/**
+ * How far an update is.
+ */
+export type UpdateState = "waiting" | "taken" | "answered" | "rejected" | "unanswered" | (string & {});
 /**
  * The outcome of an operation: `merged`: the key has a value made of this write and others; `superseded`: another write stays; `undecided`: both values are kept until it is decided.
  */
@@ -1895,6 +1912,36 @@ export interface EventRetention1 {
   count?: number | null;
 }
 /**
+ * A value that the code of a run exposes.
+ */
+export interface ExposedValue {
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  at: string;
+  /**
+   * Its name.
+   */
+  name: string;
+  /**
+   * The step whose code exposed it.
+   */
+  step: string;
+  /**
+   * A JSON document of any form. In answers, one of more than 32 KiB is replaced by `{"$blob": HASH, "bytes": LENGTH}`; a separate operation returns it whole.
+   */
+  value: unknown;
+}
+/**
+ * A list in whole.
+ */
+export interface ExposedValueList {
+  /**
+   * The items.
+   */
+  items: ExposedValue[];
+}
+/**
  * A step that failed, or that waits for a decision because it cannot continue.
  */
 export interface FailedStep {
@@ -2138,6 +2185,7 @@ export interface HistoryEntry {
     | "outcome_unknown"
     | "decided"
     | "signal_received"
+    | "update_received"
     | "run_paused"
     | "run_resumed"
     | "run_cancelling"
@@ -2306,9 +2354,27 @@ export interface JournalEntry {
   /**
    * What was requested.
    */
-  kind: "run" | "call" | "sleep" | "signal" | "approval" | "forget" | "state" | (string & {});
+  kind:
+    | "run"
+    | "call"
+    | "sleep"
+    | "signal"
+    | "approval"
+    | "forget"
+    | "state"
+    | "expose"
+    | "labels"
+    | "update"
+    | "answer"
+    | (string & {});
   /**
-   * Of `run` and `signal`: the name.
+   * Of `labels`: the labels with their values.
+   */
+  labels?: {
+    [k: string]: string;
+  };
+  /**
+   * Of `run`, `signal`, `expose` and `update`: the name.
    */
   name?: string | null;
   /**
@@ -2320,6 +2386,10 @@ export interface JournalEntry {
    */
   prompt?: string | null;
   /**
+   * Of `answer`: why the update is rejected.
+   */
+  rejection?: string | null;
+  /**
    * Of `sleep`: how long.
    */
   span?: Duration | null;
@@ -2327,6 +2397,14 @@ export interface JournalEntry {
    * What its author calls it, to tell equal requests apart.
    */
   title?: string | null;
+  /**
+   * Of `answer`: the entry before it that has the update.
+   */
+  update?: number | null;
+  /**
+   * Of `expose`: the value. Of `answer`: what came of the update; without it, the update is rejected.
+   */
+  value?: Document | null;
 }
 /**
  * A page of a listing.
@@ -5188,6 +5266,51 @@ export interface UnknownLock {
    * The lock.
    */
   lock: string;
+}
+/**
+ * An update of a run.
+ */
+export interface Update {
+  /**
+   * When it was answered.
+   */
+  answered_at?: Time | null;
+  /**
+   * Why it was rejected, or will not be answered.
+   */
+  error?: ErrorDetail | null;
+  /**
+   * Its id.
+   */
+  id: string;
+  /**
+   * A JSON document of any form. In answers, one of more than 32 KiB is replaced by `{"$blob": HASH, "bytes": LENGTH}`; a separate operation returns it whole.
+   */
+  input: unknown;
+  /**
+   * Its name.
+   */
+  name: string;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  received_at: string;
+  /**
+   * How far it is.
+   */
+  state: "waiting" | "taken" | "answered" | "rejected" | "unanswered" | (string & {});
+  /**
+   * The step whose code took it.
+   */
+  step?: string | null;
+  /**
+   * What it was answered.
+   */
+  value?: Document | null;
+  /**
+   * Of an update that was sent just now and that nothing waits for: that it is kept, and what is waited for.
+   */
+  warning?: string | null;
 }
 /**
  * A vote. Of `choice`, `approve`, `ranking`, `value` and `abstain` it has one: the one that the rule of the ballot takes,

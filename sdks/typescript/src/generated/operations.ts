@@ -504,6 +504,14 @@ export abstract class Operations extends Caller {
     return this.started(await this.call<models.Started>(table.retryRun, { "run": run }, options));
   }
 
+  /** Shows an update that was sent to a run, with its answer. */
+  async showUpdate(run: string, id: string, options: {
+    /** Waits for the answer, at most this long: up to `60s`. */
+    wait?: string | undefined;
+  } = {}): Promise<models.Update> {
+    return await this.call<models.Update>(table.showUpdate, { "run": run, "id": id, "wait": options.wait });
+  }
+
   /** Sends a signal to a run; the body is its payload. Where nothing waits for it, it is kept, and the answer warns. */
   async signalRun(run: string, name: string, payload: unknown = null): Promise<models.SignalSent> {
     return await this.call<models.SignalSent>(table.signalRun, { "run": run, "name": name }, payload);
@@ -554,6 +562,26 @@ export abstract class Operations extends Caller {
   /** Shows the steps of a run as a tree. */
   async runTree(run: string): Promise<(models.StepNode)[]> {
     return await this.call<(models.StepNode)[]>(table.runTree, { "run": run });
+  }
+
+  /** Sends an update to the code of a run, which answers it; the body is its input. */
+  async updateRun(run: string, name: string, options: {
+    /** The id of the update, unique in the run: the same again with the same request is the same update. Without one it gets one. */
+    idempotencyKey?: string | undefined;
+    /** Waits for the answer, at most this long: up to `60s`. */
+    wait?: string | undefined;
+  } = {}, payload: unknown = null): Promise<models.Update> {
+    return await this.call<models.Update>(table.updateRun, { "run": run, "name": name, "Idempotency-Key": options.idempotencyKey, "wait": options.wait }, payload);
+  }
+
+  /** Lists the values that the code of a run exposes, by name: of each, the last. */
+  async queryRun(run: string): Promise<models.ExposedValue[]> {
+    return (await this.call<models.ExposedValueList>(table.queryRun, { "run": run })).items;
+  }
+
+  /** A value that the code of a run exposes, in full. */
+  async queryValue(run: string, name: string): Promise<unknown> {
+    return await this.call<unknown>(table.queryValue, { "run": run, "name": name });
   }
 
   /** Follows a run: events `entry` (an entry of its history; its cursor is the id), `progress`, `end` (the run) and `error`. */
@@ -972,6 +1000,14 @@ export abstract class RunOperations {
     return this.client.retryRun(this.id, options);
   }
 
+  /** Shows an update that was sent to a run, with its answer. */
+  showUpdate(id: string, options: {
+    /** Waits for the answer, at most this long: up to `60s`. */
+    wait?: string | undefined;
+  } = {}): Promise<models.Update> {
+    return this.client.showUpdate(this.id, id, options);
+  }
+
   /** Sends a signal to a run; the body is its payload. Where nothing waits for it, it is kept, and the answer warns. */
   signal(name: string, payload: unknown = null): Promise<models.SignalSent> {
     return this.client.signalRun(this.id, name, payload);
@@ -1022,6 +1058,26 @@ export abstract class RunOperations {
   /** Shows the steps of a run as a tree. */
   tree(): Promise<(models.StepNode)[]> {
     return this.client.runTree(this.id);
+  }
+
+  /** Sends an update to the code of a run, which answers it; the body is its input. */
+  update(name: string, options: {
+    /** The id of the update, unique in the run: the same again with the same request is the same update. Without one it gets one. */
+    idempotencyKey?: string | undefined;
+    /** Waits for the answer, at most this long: up to `60s`. */
+    wait?: string | undefined;
+  } = {}, payload: unknown = null): Promise<models.Update> {
+    return this.client.updateRun(this.id, name, options, payload);
+  }
+
+  /** Lists the values that the code of a run exposes, by name: of each, the last. */
+  query(): Promise<models.ExposedValue[]> {
+    return this.client.queryRun(this.id);
+  }
+
+  /** A value that the code of a run exposes, in full. */
+  queryValue(name: string): Promise<unknown> {
+    return this.client.queryValue(this.id, name);
   }
 
   /** Follows a run: events `entry` (an entry of its history; its cursor is the id), `progress`, `end` (the run) and `error`. */

@@ -203,6 +203,9 @@ export const resumeRun: Operation = {"id":"resumeRun","method":"POST","path":"/v
 /** Makes a new run that repeats what had not completed, or everything from a step on. */
 export const retryRun: Operation = {"id":"retryRun","method":"POST","path":"/v1/runs/{run}/retry","places":{"run":"path","namespace":"query"},"contentType":"application/json"};
 
+/** Shows an update that was sent to a run, with its answer. */
+export const showUpdate: Operation = {"id":"showUpdate","method":"GET","path":"/v1/runs/{run}/sent-updates/{id}","places":{"run":"path","id":"path","namespace":"query","wait":"query"},"contentType":"application/json"};
+
 /** Sends a signal to a run; the body is its payload. Where nothing waits for it, it is kept, and the answer warns. */
 export const signalRun: Operation = {"id":"signalRun","method":"POST","path":"/v1/runs/{run}/signals/{name}","places":{"run":"path","name":"path","namespace":"query"},"contentType":"application/json"};
 
@@ -226,6 +229,15 @@ export const stepOutput: Operation = {"id":"stepOutput","method":"GET","path":"/
 
 /** Shows the steps of a run as a tree. */
 export const runTree: Operation = {"id":"runTree","method":"GET","path":"/v1/runs/{run}/tree","places":{"run":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Sends an update to the code of a run, which answers it; the body is its input. */
+export const updateRun: Operation = {"id":"updateRun","method":"POST","path":"/v1/runs/{run}/updates/{name}","places":{"run":"path","name":"path","namespace":"query","Idempotency-Key":"header","wait":"query"},"contentType":"application/json"};
+
+/** Lists the values that the code of a run exposes, by name: of each, the last. */
+export const queryRun: Operation = {"id":"queryRun","method":"GET","path":"/v1/runs/{run}/values","places":{"run":"path","namespace":"query"},"contentType":"application/json"};
+
+/** A value that the code of a run exposes, in full. */
+export const queryValue: Operation = {"id":"queryValue","method":"GET","path":"/v1/runs/{run}/values/{name}","places":{"run":"path","name":"path","namespace":"query"},"contentType":"application/json"};
 
 /** Follows a run: events `entry` (an entry of its history; its cursor is the id), `progress`, `end` (the run) and `error`. */
 export const watchRun: Operation = {"id":"watchRun","method":"GET","path":"/v1/runs/{run}/watch","places":{"run":"path","namespace":"query","after":"query"},"contentType":"text/event-stream"};

@@ -295,7 +295,7 @@ class ErrorPageList(Model):
     """The items."""
 
 
-EventKind = TypeAliasType("EventKind", Literal['run_started', 'step_started', 'attempt_started', 'attempt_failed', 'step_completed', 'step_failed', 'step_skipped', 'step_cancelled', 'outcome_unknown', 'decided', 'signal_received', 'run_paused', 'run_resumed', 'run_cancelling', 'compensation_started', 'run_ended', 'task_recorded', 'task_diverged', 'step_gave_up', 'step_copied', 'task_awarded'] | str)
+EventKind = TypeAliasType("EventKind", Literal['run_started', 'step_started', 'attempt_started', 'attempt_failed', 'step_completed', 'step_failed', 'step_skipped', 'step_cancelled', 'outcome_unknown', 'decided', 'signal_received', 'update_received', 'run_paused', 'run_resumed', 'run_cancelling', 'compensation_started', 'run_ended', 'task_recorded', 'task_diverged', 'step_gave_up', 'step_copied', 'task_awarded'] | str)
 """What happened in a run."""
 
 
@@ -396,7 +396,7 @@ AfterItem = TypeAliasType("AfterItem", Annotated[int, Field(ge=0)])
 Entry = TypeAliasType("Entry", Annotated[int, Field(ge=0)])
 
 
-JournalKind = TypeAliasType("JournalKind", Literal['run', 'call', 'sleep', 'signal', 'approval', 'forget', 'state'] | str)
+JournalKind = TypeAliasType("JournalKind", Literal['run', 'call', 'sleep', 'signal', 'approval', 'forget', 'state', 'expose', 'labels', 'update', 'answer'] | str)
 """What the code of a task has requested."""
 
 
@@ -985,6 +985,10 @@ class UpcomingInstant(Model):
     """When it is acted on: with its jitter."""
     instant: Time
     """The instant."""
+
+
+UpdateState = TypeAliasType("UpdateState", Literal['waiting', 'taken', 'answered', 'rejected', 'unanswered'] | str)
+"""How far an update is."""
 
 
 class VoteRequest(Model):
@@ -1644,6 +1648,26 @@ class EventStream(Model):
     """The oldest of them."""
 
 
+class ExposedValue(Model):
+    """A value that the code of a run exposes."""
+
+    at: Time
+    """When."""
+    name: str
+    """Its name."""
+    step: str
+    """The step whose code exposed it."""
+    value: Document
+    """The value."""
+
+
+class ExposedValueList(Model):
+    """A list in whole."""
+
+    items: list[ExposedValue]
+    """The items."""
+
+
 class FetchedEvents(Model):
     """What a fetch gave."""
 
@@ -1766,16 +1790,24 @@ class JournalEntry(Model):
     """Of `call`: what it was called with. Of `state`: the transaction."""
     kind: JournalKind
     """What was requested."""
+    labels: dict[str, str] = {}
+    """Of `labels`: the labels with their values."""
     name: str | None = None
-    """Of `run` and `signal`: the name."""
+    """Of `run`, `signal`, `expose` and `update`: the name."""
     output: Document | None = None
     """What came of it; `null` is an answer too."""
     prompt: str | None = None
     """Of `approval`: the question."""
+    rejection: str | None = None
+    """Of `answer`: why the update is rejected."""
     span: Duration | None = None
     """Of `sleep`: how long."""
     title: str | None = None
     """What its author calls it, to tell equal requests apart."""
+    update: Annotated[int | None, Field(ge=0)] = None
+    """Of `answer`: the entry before it that has the update."""
+    value: Document | None = None
+    """Of `expose`: the value. Of `answer`: what came of the update; without it, the update is rejected."""
 
 
 class JournalEntryPage(Model):
@@ -2712,6 +2744,31 @@ class TriggerRequest(Model):
     """The topics that it looks at: `*` is any one segment, `>` at the end the rest."""
 
 
+class Update(Model):
+    """An update of a run."""
+
+    answered_at: Time | None = None
+    """When it was answered."""
+    error: ErrorDetail | None = None
+    """Why it was rejected, or will not be answered."""
+    id: str
+    """Its id."""
+    input: Document
+    """What was sent."""
+    name: str
+    """Its name."""
+    received_at: Time
+    """When it came."""
+    state: UpdateState
+    """How far it is."""
+    step: str | None = None
+    """The step whose code took it."""
+    value: Document | None = None
+    """What it was answered."""
+    warning: str | None = None
+    """Of an update that was sent just now and that nothing waits for: that it is kept, and what is waited for."""
+
+
 class Agent(Model):
     """A version of an agent: what it declares, its settings by operators, and its health."""
 
@@ -3131,6 +3188,8 @@ __all__ = [
     "EventKind",
     "EventRetention",
     "EventStream",
+    "ExposedValue",
+    "ExposedValueList",
     "FailedStep",
     "FailedStepPage",
     "FetchRequest",
@@ -3266,6 +3325,8 @@ __all__ = [
     "UnknownLock",
     "UnsettledDelivery",
     "UpcomingInstant",
+    "Update",
+    "UpdateState",
     "VoteRequest",
     "WaitedFor",
     "WeightRequest",

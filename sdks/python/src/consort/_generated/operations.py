@@ -622,6 +622,16 @@ had not completed continues behind what is before its first entry that failed or
         """
         return self._started(await self.call(table.RETRY_RUN, {"run": run}, fields({}, {"entry": entry, "from": from_}), kind=models.Started))
 
+    async def show_update(self, run: str, id: str, *, wait: Seconds | None = None) -> models.Update:
+        """Shows an update that was sent to a run, with its answer.
+
+        `run`: the run.
+        `id`: the update's id.
+        `wait`: waits for the answer, at most this long: up to `60s`.
+        """
+        answer: models.Update = await self.call(table.SHOW_UPDATE, {"run": run, "id": id, "wait": None if wait is None else span_text(wait)}, kind=models.Update)
+        return answer
+
     async def signal_run(self, run: str, name: str, payload: Any = None) -> models.SignalSent:
         """Sends a signal to a run; the body is its payload. Where nothing waits for it, it is kept, and the answer warns.
 
@@ -693,6 +703,35 @@ had not completed continues behind what is before its first entry that failed or
         `run`: the run.
         """
         answer: list[models.StepNode] = await self.call(table.RUN_TREE, {"run": run}, kind=list[models.StepNode])
+        return answer
+
+    async def update_run(self, run: str, name: str, *, idempotency_key: str | None = None, wait: Seconds | None = None, payload: Any = None) -> models.Update:
+        """Sends an update to the code of a run, which answers it; the body is its input.
+
+        `run`: the run.
+        `name`: the update's name.
+        `idempotency_key`: the id of the update, unique in the run: the same again with the same request is the same update. Without one it gets one.
+        `wait`: waits for the answer, at most this long: up to `60s`.
+        `payload`: any JSON document.
+        """
+        answer: models.Update = await self.call(table.UPDATE_RUN, {"run": run, "name": name, "Idempotency-Key": idempotency_key, "wait": None if wait is None else span_text(wait)}, write("payload", payload), kind=models.Update)
+        return answer
+
+    async def query_run(self, run: str) -> list[models.ExposedValue]:
+        """Lists the values that the code of a run exposes, by name: of each, the last.
+
+        `run`: the run.
+        """
+        found: models.ExposedValueList = await self.call(table.QUERY_RUN, {"run": run}, kind=models.ExposedValueList)
+        return found.items
+
+    async def query_value(self, run: str, name: str) -> Any:
+        """A value that the code of a run exposes, in full.
+
+        `run`: the run.
+        `name`: the value's name.
+        """
+        answer: Any = await self.call(table.QUERY_VALUE, {"run": run, "name": name}, kind=Any)
         return answer
 
     def watch_run(self, run: str, *, after: str | None = None) -> AsyncIterator[models.HistoryEntry | models.Progress | models.Run]:
@@ -1270,6 +1309,14 @@ had not completed continues behind what is before its first entry that failed or
         """
         return await self._client.retry_run(self.id, entry=entry, from_=from_)
 
+    async def show_update(self, id: str, *, wait: Seconds | None = None) -> models.Update:
+        """Shows an update that was sent to a run, with its answer.
+
+        `id`: the update's id.
+        `wait`: waits for the answer, at most this long: up to `60s`.
+        """
+        return await self._client.show_update(self.id, id, wait=wait)
+
     async def signal(self, name: str, payload: Any = None) -> models.SignalSent:
         """Sends a signal to a run; the body is its payload. Where nothing waits for it, it is kept, and the answer warns.
 
@@ -1324,6 +1371,27 @@ had not completed continues behind what is before its first entry that failed or
     async def tree(self) -> list[models.StepNode]:
         """Shows the steps of a run as a tree."""
         return await self._client.run_tree(self.id)
+
+    async def update(self, name: str, *, idempotency_key: str | None = None, wait: Seconds | None = None, payload: Any = None) -> models.Update:
+        """Sends an update to the code of a run, which answers it; the body is its input.
+
+        `name`: the update's name.
+        `idempotency_key`: the id of the update, unique in the run: the same again with the same request is the same update. Without one it gets one.
+        `wait`: waits for the answer, at most this long: up to `60s`.
+        `payload`: any JSON document.
+        """
+        return await self._client.update_run(self.id, name, idempotency_key=idempotency_key, wait=wait, payload=payload)
+
+    async def query(self) -> list[models.ExposedValue]:
+        """Lists the values that the code of a run exposes, by name: of each, the last."""
+        return await self._client.query_run(self.id)
+
+    async def query_value(self, name: str) -> Any:
+        """A value that the code of a run exposes, in full.
+
+        `name`: the value's name.
+        """
+        return await self._client.query_value(self.id, name)
 
     def watch(self, *, after: str | None = None) -> AsyncIterator[models.HistoryEntry | models.Progress | models.Run]:
         """Follows a run: events `entry` (an entry of its history; its cursor is the id), `progress`, `end` (the run) and `error`.

@@ -139,6 +139,8 @@ RESUME_RUN: Final = Operation("resumeRun", "POST", "/v1/runs/{run}/resume", {"ru
 """Resumes a paused run."""
 RETRY_RUN: Final = Operation("retryRun", "POST", "/v1/runs/{run}/retry", {"run": "path", "namespace": "query"})
 """Makes a new run that repeats what had not completed, or everything from a step on."""
+SHOW_UPDATE: Final = Operation("showUpdate", "GET", "/v1/runs/{run}/sent-updates/{id}", {"run": "path", "id": "path", "namespace": "query", "wait": "query"})
+"""Shows an update that was sent to a run, with its answer."""
 SIGNAL_RUN: Final = Operation("signalRun", "POST", "/v1/runs/{run}/signals/{name}", {"run": "path", "name": "path", "namespace": "query"})
 """Sends a signal to a run; the body is its payload. Where nothing waits for it, it is kept, and the answer warns."""
 RUN_SOURCE: Final = Operation("runSource", "GET", "/v1/runs/{run}/source", {"run": "path", "namespace": "query"})
@@ -155,6 +157,12 @@ STEP_OUTPUT: Final = Operation("stepOutput", "GET", "/v1/runs/{run}/steps/{task}
 """The output of a completed step, in full."""
 RUN_TREE: Final = Operation("runTree", "GET", "/v1/runs/{run}/tree", {"run": "path", "namespace": "query"})
 """Shows the steps of a run as a tree."""
+UPDATE_RUN: Final = Operation("updateRun", "POST", "/v1/runs/{run}/updates/{name}", {"run": "path", "name": "path", "namespace": "query", "Idempotency-Key": "header", "wait": "query"})
+"""Sends an update to the code of a run, which answers it; the body is its input."""
+QUERY_RUN: Final = Operation("queryRun", "GET", "/v1/runs/{run}/values", {"run": "path", "namespace": "query"})
+"""Lists the values that the code of a run exposes, by name: of each, the last."""
+QUERY_VALUE: Final = Operation("queryValue", "GET", "/v1/runs/{run}/values/{name}", {"run": "path", "name": "path", "namespace": "query"})
+"""A value that the code of a run exposes, in full."""
 WATCH_RUN: Final = Operation("watchRun", "GET", "/v1/runs/{run}/watch", {"run": "path", "namespace": "query", "after": "query"})
 """Follows a run: events `entry` (an entry of its history; its cursor is the id), `progress`, `end` (the run) and `error`."""
 LIST_SCHEDULES: Final = Operation("listSchedules", "GET", "/v1/schedules", {"namespace": "query"})
