@@ -357,7 +357,9 @@ fn a_direction_binds_and_other_policies_are_told() {
 #[test]
 fn three_servers_in_a_chain_have_the_same_sum() {
     let homes = [Home::new(), Home::new(), Home::new()];
-    homes.iter().for_each(|home| home.set(&[]));
+    for home in &homes {
+        home.set(&[]);
+    }
     let _first = homes[0].mirror(&homes[1], &["--name", "first"]);
     let _second = homes[1].mirror(&homes[2], &["--name", "second"]);
     thread::scope(|scope| {
