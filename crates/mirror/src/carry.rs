@@ -313,7 +313,7 @@ struct Write {
 impl Side<'_> {
     /// Whether under the policy of a key the same value of two writers may be two changes.
     fn adds(&self, key: &str) -> bool {
-        matches!(self.policies.policy_of(key), MergePolicy::Counter | MergePolicy::Expression)
+        self.policies.policy_of(key) == MergePolicy::Counter
     }
 
     /// Whether the policy of a key compares when values were written.
