@@ -93,7 +93,11 @@ async fn send(attempt: &Attempt, outbox: &Outbox, epoch: u64, message: FromWorke
 }
 
 fn unknown(capability: &str) -> TaskError {
-    let message = format!("this version of the agent has no capability `{capability}`");
+    let message = if capability.is_empty() {
+        "the step names no capability, and the agent has several".to_owned()
+    } else {
+        format!("this version of the agent has no capability `{capability}`")
+    };
     TaskError::from_parts(Error::new(Code::BadRequest, message), true)
 }
 

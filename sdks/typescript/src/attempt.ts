@@ -349,7 +349,9 @@ export class Attempt implements Participant {
   async #outcome(): Promise<Report> {
     const capability = this.#capability;
     if (!capability) {
-      const message = `this version of the agent has no capability \`${this.task.capability}\``;
+      const message = this.task.capability
+        ? `this version of the agent has no capability \`${this.task.capability}\``
+        : "the step names no capability, and the agent has several";
       return this.#failure(new TaskError(message, { code: Code.BadRequest, retryable: true }));
     }
     try {

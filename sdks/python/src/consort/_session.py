@@ -283,4 +283,9 @@ def _nothing() -> None:
 
 
 async def _unknown(name: str) -> bytes:
-    raise TaskError(f"this version of the agent has no capability `{name}`", code=Code.BAD_REQUEST, retryable=True)
+    message = (
+        f"this version of the agent has no capability `{name}`"
+        if name
+        else "the step names no capability, and the agent has several"
+    )
+    raise TaskError(message, code=Code.BAD_REQUEST, retryable=True)
