@@ -137,8 +137,8 @@ fn every_event_is_handled_and_those_of_a_key_in_order_though_server_and_worker_a
     for (subject, handled) in by_key {
         assert!(handled.is_sorted(), "`{subject}` was handled in the order {handled:?}");
     }
-    let runs = scene.home.client().get("/v1/runs?label=subscription%3Dshop.orders").unwrap().json();
-    assert_eq!(runs["items"].as_array().map(Vec::len), Some(0), "what is acknowledged leaves no run");
+    let runs = scene.home.folder.json(&["runs", "list", "--label", "subscription=shop.orders"]);
+    assert!(runs.is_empty(), "what is acknowledged leaves no run: {runs:?}");
 }
 
 #[test]
