@@ -105,8 +105,13 @@ impl Stage {
 }
 
 fn start_worker(sdk: Sdk, server: &Server, folder: &Path) -> Outcome<Worker> {
-    let setting =
-        Setting { server: server.host.clone(), ledger: String::new(), credit: CREDIT, variant: String::new(), version: String::new() };
+    let setting = Setting {
+        server: server.host.clone(),
+        ledger: String::new(),
+        credit: CREDIT,
+        variant: String::new(),
+        version: String::new(),
+    };
     Ok(sdk.start(&setting, &worker_log(folder))?)
 }
 

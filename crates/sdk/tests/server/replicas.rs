@@ -51,8 +51,15 @@ async fn set_policies(client: &Client, keep_changes: u32) {
 
 async fn put(client: &Client, key: &str, value: Value) {
     let params = StateKeyParams { space: SPACE.to_owned(), key: key.to_owned() };
-    let request =
-        PutStateRequest { value: value.into(), version: None, ttl: None, stamp: None, fence: Vec::new(), by: None };
+    let request = PutStateRequest {
+        value: value.into(),
+        version: None,
+        ttl: None,
+        stamp: None,
+        fence: Vec::new(),
+        by: None,
+        base: None,
+    };
     client.call::<PutState>(&params, &request).await.unwrap();
 }
 
