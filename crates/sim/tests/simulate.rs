@@ -170,6 +170,6 @@ injected! {
     finds_an_instant_that_is_planned_again: InstantPlannedAgain;
     finds_a_run_that_its_schedule_forgets: ScheduledRunForgotten;
     finds_a_task_that_goes_past_the_best_bid: BidsReordered;
-    finds_a_value_that_is_not_the_last: ValueForgotten;
     finds_an_event_that_is_the_task_of_another_run: TaskOfAnotherRun;
+    finds_a_value_that_is_not_the_last: ValueForgotten;
 }

@@ -127,7 +127,9 @@ pub(crate) fn step_value(state: &mut State, task: StepInstanceId) -> Result<Step
         None => Arc::new(Value::Null),
     };
     let error = step.error.as_ref().map(|e| Arc::new(json!({ "code": e.code.to_string(), "message": e.message })));
-    Ok(StepValue { output, status: step.state.as_str(), error, attempts: step.attempt })
+    // A step that does its transaction again has no attempts of a worker: its tries are those that failed, and the last.
+    let tries = if step.failures == 0 { 0 } else { step.failures + u32::from(step.state == StepState::Completed) };
+    Ok(StepValue { output, status: step.state.as_str(), error, attempts: step.attempt.max(tries) })
 }
 
 /// What the status functions answer for a step of a block, now that all it needs has ended.

@@ -38,7 +38,6 @@ pub(crate) fn begin_state(
     step.began = step.began.or(Some(ctx.now));
     match split_fatal(done(ctx, step_ref, task, action))? {
         Ok(Some(output)) => {
-            step.attempt = step.failures + 1;
             instance::end_at_once(ctx, task, step, output);
             Ok(())
         }
@@ -123,7 +122,6 @@ fn is_written(ctx: &mut ApplyContext<'_>, namespace: &str, transaction: &Transac
 /// The transaction is done again after a pause, or the step fails.
 fn failed(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, mut step: Step, error: Error) {
     step.failures += 1;
-    step.attempt = step.failures;
     let Some(due) = next_try(&step_ref.step().retry, ctx.now, task, &step, &error, RetryDecision::ByPolicy) else {
         ctx.put_step(task, step);
         ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(error)));

@@ -126,8 +126,8 @@ fn signal(ctx: &mut Context, namespace: usize, run: RunId) {
     let (namespace, name) = (NAMESPACES[namespace].to_owned(), "go".to_owned());
     let (of, update) = (namespace.clone(), UPDATE.to_owned());
     ctx.request(Command::SignalRun(SignalRun { namespace, run, name, payload: signal_payload() }), Purpose::Any);
-    // The same update of a run comes again and again, beside others.
-    let id = format!("u{}", ctx.requests.count() % 3);
+    // The same update of a run comes again and again, beside others; a run may wait for several.
+    let id = format!("u{}", ctx.requests.count() / 4 % 16);
     let command = UpdateRun { namespace: of, run, name: update, id, input: signal_payload() };
     ctx.request(Command::UpdateRun(command), Purpose::Any);
 }

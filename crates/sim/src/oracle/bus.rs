@@ -103,8 +103,9 @@ impl BusOracle {
         }
         self.note_others(at.0, changes)?;
         check_announced(at.0, changes)?;
-        self.note_tasks(at, changes)?;
+        // What is given up lets the next of its key go, in the same record.
         self.note_dead(changes);
+        self.note_tasks(at, changes)?;
         for change in changes.iter().filter(|change| TABLES.events.has(&change.key) && change.new.is_none()) {
             if let Some(EventKey { namespace, position }) = rows::key_of(&change.key)
                 && let Some(known) = self.events.get_mut(&(namespace.clone(), position))
@@ -332,10 +333,11 @@ impl BusOracle {
             Err(Violation::of(law, format!("record {seq}: delivery {id} of `{name}` in `{namespace}`: {what}")))
         };
         let of = |position| (namespace.to_owned(), position);
-        let (Some(followed), Some(event)) =
-            (self.followed.get(&(namespace.to_owned(), name.to_owned())), self.events.get(&of(id.position)))
-        else {
-            return wrong(8, "nothing of the kind was published or subscribed");
+        let Some(followed) = self.followed.get(&(namespace.to_owned(), name.to_owned())) else {
+            return wrong(8, "nothing of the kind was subscribed");
+        };
+        let Some(event) = self.events.get(&of(id.position)) else {
+            return wrong(2, "no such event was published");
         };
         if followed.paused {
             return wrong(9, "the subscription is paused");
