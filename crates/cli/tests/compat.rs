@@ -253,7 +253,7 @@ fn assert_shared(folder: &Folder, at: &str) {
     folder.ok(&["state", "put", "team", "t/brief", r#"" Or not.""#]);
     assert_eq!(
         folder.ok(&["state", "get", "team", "t/brief"]).trim(),
-        r#""Ship on Friday. Then rest. Or not.""#,
+        r#"" Or not. Then rest.Ship on Friday.""#,
         "{at}"
     );
     folder.ok(&["events", "publish", "--type", "orders.new", "--subject", "8", "--source", "test", "--data", "2"]);
