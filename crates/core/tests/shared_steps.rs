@@ -276,6 +276,7 @@ fn a_step_that_waits_to_try_again_is_cancelled_with_its_run() {
         "
         run cancelled C0312
           take cancelled C0312
+          count completed
         ",
     );
 }

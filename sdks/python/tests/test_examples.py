@@ -57,7 +57,7 @@ def test_an_agent_has_less_than_twenty_lines() -> None:
 
 def test_every_block_of_the_readme_is_python() -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     for block in blocks:
         indented = "\n".join(f"    {line}" for line in block.splitlines())
         compile(f"async def shown():\n{indented}", "README.md", "exec")
