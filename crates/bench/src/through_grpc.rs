@@ -110,7 +110,7 @@ fn start_worker(sdk: Sdk, server: &Server, folder: &Path) -> Outcome<Worker> {
         ledger: String::new(),
         credit: CREDIT,
         variant: String::new(),
-        version: String::new(),
+        version: "1.0.0".to_owned(),
     };
     Ok(sdk.start(&setting, &worker_log(folder))?)
 }

@@ -108,10 +108,7 @@ impl Trial {
 
     /// Begins orders, kills something after some effects, and waits until all of them wait to be packed.
     fn orders(&mut self) -> Result<Vec<String>, String> {
-        let begin = |_| {
-            let started = self.stage.ask("POST", "/v1/runs", Some(&json!({ "workflow": "orders", "input": {} })))?;
-            Ok(started["run"].as_str().ok_or("a start names its run")?.to_owned())
-        };
+        let begin = |_| self.stage.start_run("orders", &json!({}));
         let runs: Vec<String> = (0..ORDERS).map(begin).collect::<Result<_, String>>()?;
         for _ in 0..2 {
             self.kill(&runs, "suspended")?;
@@ -122,22 +119,24 @@ impl Trial {
 
     /// Has orders packed, kills something on the way, and waits until they are done.
     fn complete(&mut self, runs: &[String]) -> Result<(), String> {
-        for run in runs {
-            self.stage.ask("POST", &format!("/v1/runs/{run}/signals/packed"), Some(&json!("box")))?;
-        }
+        self.pack(runs)?;
         self.kill(runs, "completed")?;
         self.await_all(runs, "completed")?;
         self.seen.orders += runs.len();
         Ok(())
     }
 
+    fn pack(&self, runs: &[String]) -> Result<(), String> {
+        runs.iter().try_for_each(|run| {
+            self.stage.ask("POST", &format!("/v1/runs/{run}/signals/packed"), Some(&json!("box"))).map(drop)
+        })
+    }
+
     /// Code in another order under the version of the runs in flight: they wait, and nothing is done.
     fn deploy_what_does_not_fit(&mut self, runs: &[String]) -> Result<(), String> {
         let before = self.stage.ledger.total();
         self.deploy(SWAPPED)?;
-        for run in runs {
-            self.stage.ask("POST", &format!("/v1/runs/{run}/signals/packed"), Some(&json!("box")))?;
-        }
+        self.pack(runs)?;
         self.await_all(runs, "diverged")?;
         self.seen.diverged += runs.len();
         self.withdraw(SWAPPED);
@@ -191,9 +190,7 @@ impl Trial {
 /// Whether the step of each run is in a state.
 fn all(stage: &Stage, runs: &[String], wanted: &str) -> Result<bool, String> {
     for run in runs {
-        let page = stage.ask("GET", &format!("/v1/runs/{run}/steps"), None)?;
-        let steps = page["items"].as_array().ok_or("steps are a list")?;
-        if !steps.iter().any(|step| step["path"] == "it" && step["state"] == wanted) {
+        if stage.step_state(run, "it")? != wanted {
             return Ok(false);
         }
     }

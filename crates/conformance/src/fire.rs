@@ -96,8 +96,7 @@ fn burn(stage: &mut Stage, seed: u64, kills: u32) -> Result<Seen, String> {
 
 /// Starts a run, and sends what it will wait for.
 fn start(stage: &Stage) -> Result<String, String> {
-    let started = stage.ask("POST", "/v1/runs", Some(&json!({ "workflow": "fire", "input": {} })))?;
-    let run = started["run"].as_str().ok_or("a start names its run")?.to_owned();
+    let run = stage.start_run("fire", &json!({}))?;
     stage.ask("POST", &format!("/v1/runs/{run}/signals/go"), Some(&json!("go")))?;
     Ok(run)
 }

@@ -56,9 +56,7 @@ impl<'a> Scene<'a> {
         self.stage.start_server()?;
         self.stage.start_worker("")?;
         self.stage.ask("POST", "/v1/workflows", Some(&json!({ "source": self.scenario.workflow() })))?;
-        let request = json!({ "workflow": self.scenario.name, "input": self.scenario.input()? });
-        let started = self.stage.ask("POST", "/v1/runs", Some(&request))?;
-        started["run"].as_str().ok_or("a start names its run")?.clone_into(&mut self.run);
+        self.run = self.stage.start_run(&self.scenario.name, &self.scenario.input()?)?;
         for happening in self.scenario.happenings()? {
             self.happen(&happening).map_err(|error| format!("{happening:?}: {error}"))?;
         }
@@ -158,10 +156,7 @@ impl<'a> Scene<'a> {
 
     /// The state of a step of the run.
     fn state(&self, step: &str) -> Result<String, String> {
-        let page = self.stage.ask("GET", &format!("/v1/runs/{}/steps", self.run), None)?;
-        let steps = page["items"].as_array().ok_or("steps are a list")?;
-        let found = steps.iter().find(|found| found["path"] == step);
-        Ok(found.and_then(|found| found["state"].as_str()).unwrap_or_default().to_owned())
+        self.stage.step_state(&self.run, step)
     }
 
     /// Decides the first item of the inbox.

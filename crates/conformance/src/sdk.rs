@@ -34,7 +34,7 @@ pub struct Setting {
     pub credit: u32,
     /// Which variant of the code; empty for the first.
     pub variant: String,
-    /// The version of its agent; empty for `1.0.0`.
+    /// The version of its agent.
     pub version: String,
 }
 
@@ -90,7 +90,7 @@ impl Sdk {
             .env("CONFORM_LEDGER", &setting.ledger)
             .env("CONFORM_CREDIT", setting.credit.to_string())
             .env("CONFORM_VARIANT", &setting.variant)
-            .env("CONFORM_VERSION", if setting.version.is_empty() { "1.0.0" } else { &setting.version })
+            .env("CONFORM_VERSION", &setting.version)
             .stdin(Stdio::null())
             .stdout(file.try_clone().map_err(|error| error.to_string())?)
             .stderr(file);

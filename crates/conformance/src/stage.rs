@@ -14,7 +14,7 @@ use std::{
 
 use consort_crash::binary;
 use consort_testkit::{TempDir, http::Client, temp_dir};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     ledger::Ledger,
@@ -89,8 +89,13 @@ impl Stage {
         std::fs::write(folder.path().join("consort.toml"), settings).map_err(|error| error.to_string())?;
         let ledger = Ledger::open(hold).map_err(|error| error.to_string())?;
         let client = Client::new(address.parse().map_err(|_| format!("`{address}` is no address"))?);
-        let setting =
-            Setting { server: address, ledger: ledger.url(), credit, variant: String::new(), version: String::new() };
+        let setting = Setting {
+            server: address,
+            ledger: ledger.url(),
+            credit,
+            variant: String::new(),
+            version: "1.0.0".to_owned(),
+        };
         Ok(Self { sdk, folder, ledger, client, setting, server: None, worker: None, beside: BTreeMap::new() })
     }
 
@@ -173,6 +178,26 @@ impl Stage {
     /// Where there is none.
     pub fn worker(&mut self) -> Result<&mut Worker, String> {
         self.worker.as_mut().ok_or_else(|| "there is no worker".to_owned())
+    }
+
+    /// Starts a run of a workflow; its id.
+    ///
+    /// # Errors
+    /// As [`Stage::ask`].
+    pub fn start_run(&self, workflow: &str, input: &Value) -> Result<String, String> {
+        let started = self.ask("POST", "/v1/runs", Some(&json!({ "workflow": workflow, "input": input })))?;
+        Ok(started["run"].as_str().ok_or("a start names its run")?.to_owned())
+    }
+
+    /// The state of a step of a run; empty where it has none.
+    ///
+    /// # Errors
+    /// As [`Stage::ask`].
+    pub fn step_state(&self, run: &str, step: &str) -> Result<String, String> {
+        let page = self.ask("GET", &format!("/v1/runs/{run}/steps"), None)?;
+        let steps = page["items"].as_array().ok_or("steps are a list")?;
+        let found = steps.iter().find(|found| found["path"] == step);
+        Ok(found.and_then(|found| found["state"].as_str()).unwrap_or_default().to_owned())
     }
 
     /// The answer of the server; a refusal is an error.

@@ -3,15 +3,11 @@
 //! For: the gate. Not for: exact moments (see `scenarios`).
 //! Invariant: the seed is printed, so that the moments can be tried again: `CONSORT_CRASH_SEED`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use consort_conformance::{deploys::deploys, sdk::Sdk};
+use consort_crash::seed;
 
 fn check(sdk: Sdk) {
-    let seed = match std::env::var("CONSORT_CRASH_SEED") {
-        Ok(text) => text.parse().unwrap(),
-        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into(),
-    };
+    let seed = seed();
     let found = deploys(sdk, seed).unwrap_or_else(|error| panic!("{error}"));
     println!("{} seed {seed}: {found:?}", sdk.name());
     assert!(found.orders == 12 && found.diverged == 2 && found.gifts == 4, "{found:?}");

@@ -3,18 +3,14 @@
 //! For: the gate. Not for: exact moments (see `scenarios`).
 //! Invariant: the seed is printed, so that the moments can be tried again: `CONSORT_CRASH_SEED`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use consort_conformance::{fire::fire, sdk::Sdk};
+use consort_crash::seed;
 
 /// Kills for each SDK.
 const KILLS: u32 = 8;
 
 fn check(sdk: Sdk) {
-    let seed = match std::env::var("CONSORT_CRASH_SEED") {
-        Ok(text) => text.parse().unwrap(),
-        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into(),
-    };
+    let seed = seed();
     let found = fire(sdk, seed, KILLS).unwrap_or_else(|error| panic!("{error}"));
     println!("{} seed {seed}: {found:?}", sdk.name());
     assert_eq!(found.workers_killed + found.servers_killed, KILLS);

@@ -4,7 +4,24 @@
 //! never meet twice in the same way.
 //! Invariant: equal seeds give equal sequences.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A number that the environment gives by this name, or the default.
+///
+/// # Panics
+/// Where it gives something else.
+pub fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
+}
+
+/// The seed of a test: that of `CONSORT_CRASH_SEED`, or another one each time.
+///
+/// # Panics
+/// As [`number`].
+pub fn seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+    number("CONSORT_CRASH_SEED", now)
+}
 
 /// The generator SplitMix64.
 #[derive(Clone, Debug)]

@@ -13,4 +13,4 @@ pub mod oracle;
 pub mod sharer;
 pub mod workload;
 
-pub use chance::Chance;
+pub use chance::{Chance, number, seed};

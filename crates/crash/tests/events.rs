@@ -9,12 +9,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::Path,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use consort_crash::{
     Chance, binary,
     ending::{Ending, Way},
+    number, seed,
 };
 use consort_testkit::{http::Client, process::Server, temp_dir};
 use serde_json::{Value, json};
@@ -22,10 +23,6 @@ use serde_json::{Value, json};
 /// Of a hundred deliveries, those that their consumer forgets, and those that it gives back.
 const FORGOTTEN: usize = 10;
 const GIVEN_BACK: usize = 10;
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
-}
 
 /// What publishers and consumers remember.
 struct Group {
@@ -166,8 +163,7 @@ fn start(folder: &Path) -> Server {
 
 #[test]
 fn no_event_is_lost_and_none_is_there_twice() {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-    let seed = number("CONSORT_CRASH_SEED", now);
+    let seed = seed();
     let kills = number("CONSORT_CRASH_EVENT_KILLS", if cfg!(debug_assertions) { 4 } else { 20 });
     println!("crash of events: seed {seed}, {kills} kills");
     let folder = temp_dir();

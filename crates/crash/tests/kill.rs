@@ -8,14 +8,16 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use consort_crash::{
     Chance, binary,
     driver::{Driver, ended_as},
     ending::{Ending, Way, kill_early},
+    number,
     oracle::{self, Judged},
+    seed,
     workload::{Case, Ended},
 };
 use consort_testkit::{TempDir, process::Server, temp_dir};
@@ -41,10 +43,6 @@ enum Moment {
     Stop,
     /// Not killed: SIGTERM twice.
     StopAtOnce,
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 
 struct Scene {
@@ -215,8 +213,7 @@ fn undisturbed() -> BTreeMap<(&'static str, u64), Ended> {
 
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_recorded_happens_twice() {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-    let seed = number("CONSORT_CRASH_SEED", now);
+    let seed = seed();
     let kills = number("CONSORT_CRASH_KILLS", if cfg!(debug_assertions) { 10 } else { 100 });
     println!("crash: seed {seed}, {kills} kills");
     let (begun, expected) = (Instant::now(), undisturbed());

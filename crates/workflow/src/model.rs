@@ -166,6 +166,33 @@ pub struct Step {
 }
 
 impl Step {
+    /// A step of which only the name is known.
+    pub fn blank(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            action: Action::Call { capability: None, agent: None },
+            for_each: None,
+            repeat: None,
+            needs: Vec::new(),
+            dependents: Vec::new(),
+            condition: None,
+            with: Template::Literal(Value::Object(serde_json::Map::new())),
+            retry: Retry::default(),
+            timeout: None,
+            deadline: None,
+            priority: 0,
+            concurrency: None,
+            route: None,
+            effect: None,
+            on_unknown: OnUnknown::default(),
+            compensate: None,
+            continue_on_error: false,
+            with_lock: None,
+            reads: None,
+            auction: None,
+        }
+    }
+
     /// Whether the step is to run, now that all its `needs` have ended: its `if`, where an expression that calls no
     /// status function means `success() && (expression)`.
     pub fn runs(&self, environment: &Environment) -> Result<bool, Error> {

@@ -65,8 +65,7 @@ impl Folder {
 
     /// The JSON documents that a command prints, one a line.
     pub(crate) fn json(&self, args: &[&str]) -> Vec<Value> {
-        let out = self.ok(&[args, &["--json"]].concat());
-        out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+        documents(&self.ok(&[args, &["--json"]].concat()))
     }
 
     /// Starts a command and leaves it running.
@@ -86,6 +85,11 @@ impl Folder {
             Some(run["run"].as_str()?.to_owned())
         })
     }
+}
+
+/// JSON documents, one a line.
+pub(crate) fn documents(out: &str) -> Vec<Value> {
+    out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
 }
 
 /// A command that is running; killed when dropped.

@@ -116,7 +116,7 @@ impl<'k> Deliveries<'k> {
             DeliveryState::Dead(_) => ctx.state.tables.event_lists.delete(&list(EventList::Dead, 0)),
         }
         // Consumers may wait for room.
-        let full = self.subscription.in_flight >= self.subscription.settings.max_in_flight;
+        let full = self.subscription.room() == 0;
         self.woken |= full && from.state.is_in_flight();
         self.woken |= self.subscription.open >= limits::EVENT_OPEN_DELIVERIES_MAX;
         self.count(from.state, |count| *count -= 1);

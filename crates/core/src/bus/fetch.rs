@@ -108,9 +108,7 @@ struct Consumer<'f> {
 
 impl Taker for Consumer<'_> {
     fn room(&mut self, _: &mut ApplyContext<'_>, deliveries: &Deliveries<'_>) -> Result<usize> {
-        let subscription = &deliveries.subscription;
-        let held = subscription.settings.max_in_flight.saturating_sub(subscription.in_flight) as usize;
-        Ok(held.min(self.request.max as usize - self.fetched.deliveries.len()))
+        Ok(deliveries.subscription.room().min(self.request.max as usize - self.fetched.deliveries.len()))
     }
 
     /// The consumer holds the delivery from now on.

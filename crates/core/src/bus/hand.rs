@@ -5,10 +5,10 @@
 //! Invariant: a delivery that is a task has one run that has not ended, which says in its row what it delivers; however
 //! that run ends, its event is acknowledged, is a dead letter, or was moved away from.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use consort_types::{
-    BlobHash, Error, OnUnknown, Result, RunId, Span, Time, accept_traceparent,
+    BlobHash, Error, Result, RunId, Span, Time, accept_traceparent,
     event::{ExtensionValue, Position},
 };
 use consort_workflow::{Action, Block, CompiledWorkflow, Definition, InputSpec, Retry, Step, Template};
@@ -79,12 +79,13 @@ fn look_again(ctx: &mut ApplyContext<'_>, namespace: &str, name: &str, at: Time)
 struct Agents {
     /// Why no run may be started now.
     refused: Option<Error>,
+    /// The workflow of its runs, once one was started: it follows from the settings, which a record does not change.
+    workflow: Option<(CompiledWorkflow, Definition)>,
 }
 
 impl Taker for Agents {
     fn room(&mut self, ctx: &mut ApplyContext<'_>, deliveries: &Deliveries<'_>) -> Result<usize> {
-        let subscription = &deliveries.subscription;
-        let free = subscription.settings.max_in_flight.saturating_sub(subscription.in_flight) as usize;
+        let free = deliveries.subscription.room();
         if free > 0 && self.refused.is_none() {
             self.refused = split_fatal(namespace::check_runs_active(ctx.state, deliveries.namespace))?.err();
         }
@@ -105,7 +106,7 @@ impl Taker for Agents {
         }
         deliveries.subscription.delivered += 1;
         let mut next = Delivery { deliveries: before.deliveries + 1, token: None, run: None, ..before.clone() };
-        match split_fatal(start(ctx, deliveries, position, &event))? {
+        match split_fatal(self.start(ctx, deliveries, position, &event))? {
             Ok(run) => {
                 if let (None, Some(data)) = (&before.event, &event.data) {
                     ctx.retain(data)?;
@@ -123,44 +124,57 @@ impl Taker for Agents {
     }
 }
 
-/// Starts the run of a delivery. An error has changed nothing.
-fn start(
-    ctx: &mut ApplyContext<'_>,
-    deliveries: &Deliveries<'_>,
-    position: Position,
-    event: &StoredEvent,
-) -> Result<RunId> {
-    let (namespace, name) = (deliveries.namespace, deliveries.name);
-    let settings = &deliveries.subscription.settings;
-    let tasks = settings.tasks.clone().unwrap_or_default();
-    let input = encode(&value_of(ctx, position, event)?);
-    let input = ctx.store_payload("event", input)?;
-    let definition = definition(name, settings, &tasks);
-    let compiled = CompiledWorkflow::new(&definition, &source(&definition), WRITER);
-    let hash = compiled.hash();
-    let definition = if uses::of(ctx.state, namespace, hash)?.runs > 0 {
-        ctx.state.definition(hash)?
-    } else {
-        uses::keep(ctx, &compiled, definition)
-    };
-    let id = derived_id(ctx, &format!("subscription:{namespace}/{name}/{position}@{}", ctx.seq));
-    // Delivered again, the event has the same effects: their keys are those of the first run.
-    let made = deliveries.subscription.made;
-    let mut lineage = RunId([0; 16]);
-    let hashed = BlobHash::of(format!("subscription:{namespace}/{name}@{made}/{position}").as_bytes()).0;
-    lineage.0.copy_from_slice(&hashed[..16]);
-    let labels = [("subscription".to_owned(), name.to_owned()), ("event".to_owned(), position.to_string())];
-    let traceparent = event.attributes.extensions.get("traceparent").map(ExtensionValue::to_string);
-    let new = NewRun {
-        labels: labels.into(),
-        lineage: Some(lineage),
-        traceparent: traceparent.and_then(|text| accept_traceparent(&text).ok()),
-        delivers: Some(Delivers { subscription: name.to_owned(), position, keep: tasks.keep }),
-        ..NewRun::of(id, namespace, hash, definition, input)
-    };
-    lifecycle::create_run(ctx, new)?;
-    scope::open_root(ctx, id)?;
-    Ok(id)
+impl Agents {
+    /// Starts the run of a delivery. An error has changed nothing.
+    fn start(
+        &mut self,
+        ctx: &mut ApplyContext<'_>,
+        deliveries: &Deliveries<'_>,
+        position: Position,
+        event: &StoredEvent,
+    ) -> Result<RunId> {
+        let (namespace, name) = (deliveries.namespace, deliveries.name);
+        let tasks = deliveries.subscription.settings.tasks.clone().unwrap_or_default();
+        let input = encode(&value_of(ctx, position, event)?);
+        let input = ctx.store_payload("event", input)?;
+        let (hash, definition) = self.definition(ctx, deliveries, &tasks)?;
+        let id = derived_id(ctx, &format!("subscription:{namespace}/{name}/{position}@{}", ctx.seq));
+        // Delivered again, the event has the same effects: their keys are those of the first run.
+        let made = deliveries.subscription.made;
+        let mut lineage = RunId([0; 16]);
+        let hashed = BlobHash::of(format!("subscription:{namespace}/{name}@{made}/{position}").as_bytes()).0;
+        lineage.0.copy_from_slice(&hashed[..16]);
+        let labels = [("subscription".to_owned(), name.to_owned()), ("event".to_owned(), position.to_string())];
+        let traceparent = event.attributes.extensions.get("traceparent").map(ExtensionValue::to_string);
+        let new = NewRun {
+            labels: labels.into(),
+            lineage: Some(lineage),
+            traceparent: traceparent.and_then(|text| accept_traceparent(&text).ok()),
+            delivers: Some(Delivers { subscription: name.to_owned(), position, keep: tasks.keep }),
+            ..NewRun::of(id, namespace, hash, definition, input)
+        };
+        lifecycle::create_run(ctx, new)?;
+        scope::open_root(ctx, id)?;
+        Ok(id)
+    }
+
+    /// The workflow of the runs, made once for all deliveries that are handed out together.
+    fn definition(
+        &mut self,
+        ctx: &mut ApplyContext<'_>,
+        deliveries: &Deliveries<'_>,
+        tasks: &AsTasks,
+    ) -> Result<(BlobHash, Arc<Definition>)> {
+        let (compiled, definition) = self.workflow.get_or_insert_with(|| {
+            let definition = definition(deliveries.name, &deliveries.subscription.settings, tasks);
+            (CompiledWorkflow::new(&definition, &source(&definition), WRITER), definition)
+        });
+        let hash = compiled.hash();
+        if uses::of(ctx.state, deliveries.namespace, hash)?.runs > 0 {
+            return Ok((hash, ctx.state.definition(hash)?));
+        }
+        Ok((hash, uses::keep(ctx, compiled, definition.clone())))
+    }
 }
 
 /// The run of a delivery has ended, and so the delivery is settled.
@@ -227,13 +241,7 @@ fn settle(
 fn definition(name: &str, settings: &SubscriptionSettings, tasks: &AsTasks) -> Definition {
     let back_off = settings.back_off;
     let step = Step {
-        name: STEP.to_owned(),
         action: Action::Call { capability: Some(tasks.capability.clone()), agent: tasks.agent.clone() },
-        for_each: None,
-        repeat: None,
-        needs: Vec::new(),
-        dependents: Vec::new(),
-        condition: None,
         with: Template::input(),
         retry: Retry {
             attempts: settings.max_deliveries,
@@ -242,17 +250,7 @@ fn definition(name: &str, settings: &SubscriptionSettings, tasks: &AsTasks) -> D
             ..Retry::default()
         },
         timeout: tasks.timeout,
-        deadline: None,
-        priority: 0,
-        concurrency: None,
-        route: None,
-        effect: None,
-        on_unknown: OnUnknown::default(),
-        compensate: None,
-        continue_on_error: false,
-        with_lock: None,
-        reads: None,
-        auction: None,
+        ..Step::blank(STEP)
     };
     Definition {
         name: name.to_owned(),

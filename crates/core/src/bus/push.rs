@@ -56,6 +56,11 @@ pub struct ReportPush {
 }
 
 impl Subscription {
+    /// How many more deliveries may be in flight.
+    pub(crate) fn room(&self) -> usize {
+        self.settings.max_in_flight.saturating_sub(self.in_flight) as usize
+    }
+
     /// A delivery to its webhook or agents has failed.
     pub(crate) fn note_failure(&mut self, now: Time, reason: &str) {
         if self.settings.push.is_some() || self.settings.tasks.is_some() {

@@ -18,7 +18,6 @@ use super::{
     Reader,
     fields::Fields,
     scope::{Frame, Place},
-    step::blank,
     values::literal_map,
 };
 use crate::yaml::{Entry, Node, NodeKind};
@@ -154,7 +153,7 @@ impl Reader<'_> {
     /// A voter as a call whose failure is silence, and its weight.
     fn voter(&mut self, entry: &Entry, asked: &Asked<'_>) -> (Step, u32) {
         self.step_name(entry);
-        let mut step = blank(&entry.key);
+        let mut step = Step::blank(&entry.key);
         step.continue_on_error = true;
         let Some(mut fields) = self.plain().map(&entry.value, "a voter", &VOTER_KEYS) else { return (step, 1) };
         fields.place = entry.key_span.clone();

@@ -5,9 +5,8 @@
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
-use consort_types::{OnUnknown, limits};
-use consort_workflow::{Action, BlockId, Expression, ForEach, Repeat, Retry, Step, Template, cel::Kind};
-use serde_json::Value;
+use consort_types::limits;
+use consort_workflow::{Action, BlockId, Expression, ForEach, Repeat, Step, cel::Kind};
 
 use super::{
     Reader,
@@ -114,7 +113,7 @@ impl Reader<'_> {
     fn step(&mut self, entry: &Entry, block: BlockId, at: usize) -> Step {
         self.frame().current = Some(at);
         self.step_name(entry);
-        let mut step = blank(&entry.key);
+        let mut step = Step::blank(&entry.key);
         if let Some(mut fields) = self.plain().map(&entry.value, "a step", &STEP_KEYS) {
             fields.place = entry.key_span.clone();
             self.step_fields(&fields, &mut step, block, at);
@@ -262,32 +261,5 @@ impl Reader<'_> {
             self.report().error("contradiction", extra.key_span.clone(), message).hint("`until: a` is `while: !a`");
         }
         Some(Repeat { until, while_true, max: max?, delay })
-    }
-}
-
-/// A step of which only the name is known.
-pub(super) fn blank(name: &str) -> Step {
-    Step {
-        name: name.to_owned(),
-        action: Action::Call { capability: None, agent: None },
-        for_each: None,
-        repeat: None,
-        needs: Vec::new(),
-        dependents: Vec::new(),
-        condition: None,
-        with: Template::Literal(Value::Object(serde_json::Map::new())),
-        retry: Retry::default(),
-        timeout: None,
-        deadline: None,
-        priority: 0,
-        concurrency: None,
-        route: None,
-        effect: None,
-        on_unknown: OnUnknown::default(),
-        compensate: None,
-        continue_on_error: false,
-        with_lock: None,
-        reads: None,
-        auction: None,
     }
 }

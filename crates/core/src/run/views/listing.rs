@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     filter::{Place, RunFilter},
-    search::{self, Budget, Found},
+    search::{self, Budget, Found, Needle},
 };
 use crate::{
     machine::Machine,
@@ -120,7 +120,7 @@ impl Machine {
     ) -> Result<Page<RunSummary>> {
         let place = Place::read(namespace, cursor)?;
         let (limit, mut budget, mut within) = (bounded(limit), Budget::of_a_page(), place.within);
-        let mut items = Vec::new();
+        let (needle, mut items) = (Needle::of(filter), Vec::new());
         let (ids, next) = place.runs(&self.state)?;
         for id in ids {
             if items.len() == limit || budget.is_spent() {
@@ -128,7 +128,7 @@ impl Machine {
             }
             let Some(run) = self.state.tables.runs.read_uncached(&id)?.filter(|run| filter.fits(run)) else { continue };
             let from = within.take().filter(|task| task.run == id);
-            match search::find(&self.state, filter, (id, &run), from, &mut budget)? {
+            match search::find(&self.state, (filter, needle.as_ref()), (id, &run), from, &mut budget)? {
                 Found::Yes => items.push(RunSummary::of(id, &run)),
                 Found::No => {}
                 Found::Later(task) => return Ok(Page { items, next: Some(task.to_string()) }),

@@ -55,16 +55,31 @@ pub(super) enum Found {
     Later(StepInstanceId),
 }
 
+/// A text that is searched for, in small letters or large.
+pub(super) struct Needle {
+    text: String,
+    /// The same as JSON writes it inside a text.
+    written: String,
+}
+
+impl Needle {
+    pub(super) fn of(filter: &RunFilter) -> Option<Self> {
+        let text = filter.text.as_ref()?.to_lowercase();
+        let quoted = serde_json::Value::from(text.clone()).to_string();
+        Some(Self { written: quoted[1..quoted.len() - 1].to_owned(), text })
+    }
+}
+
 /// Whether a run whose row fits the filter has the text and the code that are searched for.
 pub(super) fn find(
     state: &State,
-    filter: &RunFilter,
+    (filter, needle): (&RunFilter, Option<&Needle>),
     (id, run): (RunId, &Run),
     from: Option<StepInstanceId>,
     budget: &mut Budget,
 ) -> Result<Found> {
-    if let Some(text) = &filter.text
-        && !has_text(state, run, text, budget)?
+    if let Some(needle) = needle
+        && !has_text(state, run, needle, budget)?
     {
         return Ok(Found::No);
     }
@@ -104,18 +119,15 @@ fn gave_up_with(step: &Step, code: Option<Code>) -> bool {
 }
 
 /// Whether the run's labels, error, input or output have a text, in small letters or large.
-fn has_text(state: &State, run: &Run, text: &str, budget: &mut Budget) -> Result<bool> {
-    let wanted = text.to_lowercase();
-    let in_text = |found: &str| found.to_lowercase().contains(&wanted);
+fn has_text(state: &State, run: &Run, needle: &Needle, budget: &mut Budget) -> Result<bool> {
+    let in_text = |found: &str| found.to_lowercase().contains(&needle.text);
     if run.labels.iter().any(|(key, value)| in_text(key) || in_text(value))
         || run.error.as_ref().is_some_and(|error| in_text(&error.message))
     {
         return Ok(true);
     }
-    let written = serde_json::Value::from(wanted.clone()).to_string();
-    let written = &written[1..written.len() - 1];
     for document in [Some(&run.input), run.output.as_ref()].into_iter().flatten() {
-        if in_document(state, document, written, budget)? {
+        if in_document(state, document, &needle.written, budget)? {
             return Ok(true);
         }
     }
